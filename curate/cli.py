@@ -1,0 +1,255 @@
+"""The `curate` command.
+
+    curate run configs/quickstart/pipeline.yaml
+
+Exit codes: 0 done, 1 the run failed, 2 the command or config was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from typing import Annotated, cast
+
+import orjson
+import typer
+from rich.console import Console
+
+from curate import files
+from curate.dataset import MANIFEST, Dataset
+from curate.engine import Engine, Resources
+from curate.engine.local import LocalEngine
+from curate.errors import ConfigError, CurateError
+from curate.explain import explain_row
+from curate.pipeline import RESOLVED, Pipeline
+from curate.progress import Event, Progress, Style
+from curate.release.verify import verify as verify_release
+from curate.report.build import build_report
+from curate.summary import funnel_lines
+
+LOG = "events.jsonl"
+REPORT = "report.html"
+
+app = typer.Typer(
+    name="curate",
+    help="Score, filter and release training data: reproducible Parquet, on a laptop or on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+class Where(str, Enum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
+class Show(str, Enum):
+    """How progress is shown."""
+
+    auto = "auto"
+    plain = "plain"
+    json = "json"
+    quiet = "quiet"
+
+
+ConfigArgument = Annotated[str, typer.Argument(help="The pipeline, a YAML file.", metavar="CONFIG")]
+RootOption = Annotated[str, typer.Option("--root", help="Where runs are kept: a folder or an fsspec URL.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config: `--set steps.docs.read.path=data/*.jsonl`."),
+]
+
+
+def _print(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    on: Annotated[Where, typer.Option("--on", help="This machine, or a Ray cluster.")] = Where.local,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes or actors; all cores by default.")] = None,
+    root: RootOption = "runs",
+    set_: SetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    keep_going: Annotated[bool, typer.Option(help="List a shard that fails for good and go on.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="How often a shard is tried again after a crash.")] = 2,
+    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds that one shard may take.")] = None,
+    progress: Annotated[Show, typer.Option(help="Bars, plain lines, JSON lines, or nothing.")] = Show.auto,
+    address: Annotated[str | None, typer.Option(help="The Ray cluster; RAY_ADDRESS or this machine by default.")] = None,
+) -> None:
+    """Run a pipeline, or go on with one that was stopped.
+
+    What is done is never done twice: outputs are named by a digest of their step, its config and its inputs.
+    """
+    pipeline = Pipeline.load(config, set_ or [])
+    if dry_run:
+        _show_plan(pipeline, root)
+        return
+    folder = pipeline.folder(root)
+    files.make_folder(folder)
+    resources = Resources(workers=workers, retries=retries, timeout=timeout, keep_going=keep_going)
+    with _log(folder) as log, _engine(on, address) as engine, Progress(cast(Style, progress.value), log) as shown:
+        outputs = pipeline.run(root, engine, resources, shown)
+        with files.atomic_output(files.join(folder, REPORT)) as out:
+            out.write(build_report(pipeline.name, outputs).encode())
+        for line in funnel_lines(outputs):
+            shown.line(line)
+        shown.line(f"report       {files.join(folder, REPORT)}")
+
+
+@app.command()
+def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = None) -> None:
+    """Show the steps in order, what is done, and what a run would do."""
+    _show_plan(Pipeline.load(config, set_ or []), root)
+
+
+def _show_plan(pipeline: Pipeline, root: str) -> None:
+    _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {pipeline.folder(root)}")
+    for planned in pipeline.plan(root):
+        state = f"done, {planned.rows:,} rows" if planned.done and planned.rows is not None else "to do"
+        reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""
+        digest = planned.digest[:8] if planned.digest else "after its inputs"
+        _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {digest:<17} {state}{reads}")
+
+
+@app.command()
+def status(run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")]) -> None:
+    """Show how far a run is: its steps, their rows, and what was quarantined."""
+    outputs = open_run(run)
+    for planned in _pipeline_of(run).plan(os.path.dirname(run.rstrip("/")) or "."):
+        state = "done" if planned.done else "to do"
+        rows = f"{planned.rows:,} rows" if planned.rows is not None else ""
+        _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {state:<6} {rows}")
+    for line in funnel_lines(outputs):
+        _print(line)
+
+
+@app.command()
+def report(run: Annotated[str, typer.Argument(help="The folder of a run.", metavar="RUN")]) -> None:
+    """Write the report of a run again: one HTML file that needs no network."""
+    path = files.join(run, REPORT)
+    with files.atomic_output(path) as out:
+        out.write(build_report(os.path.basename(run.rstrip("/")), open_run(run)).encode())
+    _print(path)
+
+
+@app.command()
+def inspect(
+    dataset: Annotated[str, typer.Argument(help="The folder of a dataset.", metavar="DATASET")],
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
+) -> None:
+    """Show what a dataset holds: its step, columns, shards and first rows."""
+    opened = Dataset.open(dataset)
+    manifest = opened.manifest
+    _print(f"{manifest.step} ({manifest.kind}), {manifest.rows:,} rows in {len(opened.shards)} shards, digest {manifest.digest[:8]}")
+    if manifest.quarantined:
+        _print(f"{manifest.quarantined:,} rows in quarantine")
+    for name, count in manifest.counts.items():
+        _print(f"  {name}: {count:,}")
+    if not opened.shards:
+        return
+    for each in opened.schema():
+        _print(f"  {each.name:<32} {each.type}")
+    for row in next(iter(opened.read(opened.shards[0]))).slice(0, rows).to_pylist():
+        _print(orjson.dumps({k: _short(v) for k, v in row.items()}, default=str, option=orjson.OPT_INDENT_2).decode())
+
+
+def _short(value: object) -> object:
+    return value[:200] + "..." if isinstance(value, str) and len(value) > 200 else value
+
+
+@app.command()
+def explain(
+    run: Annotated[str, typer.Argument(help="The folder of a run.", metavar="RUN")],
+    row: Annotated[str, typer.Argument(help="A row's id, or its beginning.", metavar="ROW")],
+) -> None:
+    """Say where a row came from, what every step found, and why it was kept or dropped."""
+    for line in explain_row(list(open_run(run).values()), row):
+        _print(line)
+
+
+@app.command()
+def verify(release: Annotated[str, typer.Argument(help="The folder of a release.", metavar="RELEASE")]) -> None:
+    """Recompute everything that the manifest of a release says, and name what differs."""
+    problems = verify_release(release)
+    for problem in problems:
+        _print(problem)
+    if problems:
+        raise typer.Exit(1)
+    _print(f"{release}: every file and row is as its manifest says")
+
+
+def open_run(run: str) -> dict[str, Dataset]:
+    """The finished outputs of a run by the names of their steps, in the order of the config.
+
+    Raises:
+        ConfigError: no run is there.
+    """
+    root = os.path.dirname(run.rstrip("/")) or "."
+    pipeline = _pipeline_of(run)
+    return {
+        planned.node.name: Dataset.open(files.join(run, f"{planned.node.name}-{planned.digest[:8]}"))
+        for planned in pipeline.plan(root)
+        if planned.done and planned.digest
+    }
+
+
+def _pipeline_of(run: str) -> Pipeline:
+    path = files.join(run, RESOLVED)
+    if not files.exists(path):
+        hint = " (this is one dataset; name the folder above it)" if files.exists(files.join(run, MANIFEST)) else ""
+        raise ConfigError(f"{run}: holds no {RESOLVED}, so it is not the folder of a run{hint}")
+    return Pipeline.load(path)
+
+
+@contextlib.contextmanager
+def _engine(on: Where, address: str | None) -> Iterator[Engine]:
+    if on is Where.local:
+        yield LocalEngine()
+        return
+    engine = importlib.import_module("curate.engine.ray").RayEngine(address)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextlib.contextmanager
+def _log(folder: str) -> Iterator[object]:
+    """Events of this and earlier runs, with times; beside the outputs, never part of them."""
+    if files.is_remote(folder):
+        yield None
+        return
+    with open(files.join(folder, LOG), "ab") as stream:
+
+        def log(event: Event) -> None:
+            stream.write(orjson.dumps(event) + b"\n")
+            stream.flush()
+
+        yield log
+
+
+def main() -> None:
+    """The entry point: errors that a person can mend in one line, others with their traceback."""
+    try:
+        app(standalone_mode=False)
+    except CurateError as error:
+        _fail(str(error), error.exit_code)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; run the same command again to go on", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"curate: {message}", markup=False)
+    sys.exit(code)

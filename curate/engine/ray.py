@@ -1,0 +1,115 @@
+"""The Ray engine: an actor pool on this machine or a cluster. The only module that imports Ray.
+
+    engine = RayEngine(address="auto")
+    for outcome in engine.map(make, items, resources=Resources(workers=8), label="score"):
+        print(outcome.index, outcome.result)
+
+Items are paths and results are counts: text never travels through the object store, so every node must see
+the same files (a shared volume or an object store).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from curate.engine import Outcome, Resources
+from curate.engine.local import Worker, describe
+from curate.errors import RunError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class _Running:
+    index: int
+    actor: ray.actor.ActorHandle
+    started: float
+
+
+class RayEngine:
+    """Connects to the cluster that `address` or RAY_ADDRESS names, or starts Ray on this machine.
+
+    Raises:
+        RunError: the cluster cannot be reached.
+    """
+
+    name = "ray"
+
+    def __init__(self, address: str | None = None) -> None:
+        self._own = False
+        if ray.is_initialized():
+            return
+        where = address or os.environ.get("RAY_ADDRESS")
+        try:
+            if where:
+                ray.init(address=where, log_to_driver=False)
+            else:
+                ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+                self._own = True
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise RunError(f"no Ray cluster at {where or 'this machine'} ({line}); start one with `ray start --head`") from None
+
+    def close(self) -> None:
+        """Stop Ray if it was started here."""
+        if self._own:
+            ray.shutdown()
+
+    def map(
+        self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
+    ) -> Iterator[Outcome[R]]:
+        """See `curate.engine.Engine.map`; an item that lost its worker goes to another node if there is one."""
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        size = max(1, min(resources.workers or cores, len(items)))
+        make_ref = ray.put(make)
+        hire = ray.remote(Worker).options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", name=None)
+        waiting, lost = deque(range(len(items))), [0] * len(items)
+        idle = [hire.remote(make_ref) for _ in range(size)]
+        running: dict[ray.ObjectRef, _Running] = {}
+        try:
+            while waiting or running:
+                while waiting and idle:
+                    index, actor = waiting.popleft(), idle.pop()
+                    running[actor.run.remote(index, items[index])] = _Running(index, actor, time.monotonic())
+                done, _ = ray.wait(list(running), timeout=_patience(running, resources.timeout))
+                late = [] if done or resources.timeout is None else [min(running, key=lambda r: running[r].started)]
+                for ref in [*done, *late]:
+                    job = running.pop(ref)
+                    try:
+                        outcome: Outcome[R] = ray.get(ref, timeout=0.1 if ref in late else None)
+                        idle.append(job.actor)
+                        yield outcome
+                        continue
+                    except GetTimeoutError:
+                        why = f"took longer than {resources.timeout:g} s"
+                    except RayActorError as error:
+                        why = f"the worker died ({str(error).splitlines()[0]})"
+                    except RayTaskError as error:
+                        idle.append(job.actor)
+                        yield Outcome(job.index, error=describe(error))
+                        continue
+                    ray.kill(job.actor)
+                    idle.append(hire.remote(make_ref))
+                    lost[job.index] += 1
+                    if lost[job.index] > resources.retries:
+                        yield Outcome(job.index, error=f"{why}, {lost[job.index]} times")
+                    else:
+                        waiting.append(job.index)
+        finally:
+            for actor in [*idle, *(job.actor for job in running.values())]:
+                ray.kill(actor)
+
+
+def _patience(running: dict[ray.ObjectRef, _Running], timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    return max(0.0, min(job.started for job in running.values()) + timeout - time.monotonic())

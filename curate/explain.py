@@ -1,0 +1,84 @@
+"""Why a row is where it is: its source, what every step found of it, and the verdict.
+
+    for line in explain_row(list(outputs.values()), "1f0c22aa"):
+        print(line)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.dataset import QUARANTINE, Dataset
+from curate.errors import ConfigError
+
+
+def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:
+    """Lines that tell the story of a row, by its id or the beginning of it.
+
+    Raises:
+        ConfigError: no row, or several, have such an id.
+    """
+    ids: set[str] = set()
+    found = []
+    for dataset in datasets:
+        if dataset.manifest.kind in ("train", "release"):
+            continue
+        values = _find(dataset, row)
+        if values is not None:
+            ids.add(str(values["id"]))
+            found.append((dataset, values))
+    if not found:
+        raise ConfigError(f"no row has an id that begins with {row!r}; ids stand in the column `id` of every dataset")
+    if len(ids) > 1:
+        raise ConfigError(f"several rows begin with {row!r}: {', '.join(sorted(ids)[:3])}; give more of the id")
+    yield f"row {ids.pop()}"
+    for dataset, values in found:
+        head = f"{dataset.manifest.step} ({dataset.manifest.kind})"
+        if "error" in values:
+            yield f"{head}: quarantined: {values['error']}: {values['message']}"
+            continue
+        if "source" in values:
+            yield f"{head}: from {values['source']}"
+        if "keep" in values:
+            copy = f", a copy of {values['duplicate_of']}" if values.get("duplicate_of") else ""
+            yield f"{head}: {'kept' if values['keep'] else 'dropped: ' + str(values['reason'])}{copy}"
+            yield from _verdicts(dataset, found)
+            continue
+        for name, value in values.items():
+            if name not in ("id", "source"):
+                text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
+                yield f"    {name:<36} {text[:160]}"
+
+
+def _find(dataset: Dataset, row: str) -> dict[str, object] | None:
+    for shard in dataset.shards:
+        start = 0
+        for batch in dataset.read(shard, ["id"]):
+            hits = pc.indices_nonzero(pc.starts_with(batch.column("id"), row))
+            if len(hits) > 1:
+                ids = batch.column("id").take(hits).to_pylist()
+                raise ConfigError(f"several rows begin with {row!r}: {', '.join(ids[:3])}; give more of the id")
+            if len(hits):
+                table = pa.Table.from_batches(list(dataset.read(shard)))
+                values: dict[str, object] = table.slice(start + hits[0].as_py(), 1).to_pylist()[0]
+                return values
+            start += batch.num_rows
+    for table in dataset.quarantine():
+        hits = pc.indices_nonzero(pc.starts_with(table.column("id"), row))
+        if len(hits):
+            values = table.slice(hits[0].as_py(), 1).to_pylist()[0]
+            return {**values, "step": QUARANTINE}
+    return None
+
+
+def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]]]) -> Iterator[str]:
+    """Every rule of a filter with the row's value beside its threshold."""
+    values = {name: value for _, row in found for name, value in row.items()}
+    for rule in filter_.manifest.details.get("rules") or []:  # type: ignore[union-attr]  # a list of rules, or none
+        if isinstance(rule, dict) and rule["column"] in values and rule["column"] != "keep":
+            value = values[rule["column"]]
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}"

@@ -1,0 +1,7 @@
+"""Filters: rules over score columns that say of every row whether it is kept, and if not, why.
+
+    kept: {filter: {from: [scores, dups], rules: [{preset: gopher-quality}, {column: quality, top: 0.10}]}}
+
+Rules are read in order. A threshold by quantile, count or budget is taken among the rows that passed every
+rule before it, and it needs no rescoring to change.
+"""

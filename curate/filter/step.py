@@ -1,0 +1,240 @@
+"""The `filter` step: `keep` and the first failing rule as `reason` for every row, and the count of every rule.
+
+    kept: {filter: {from: [scores, dups], rules: [{preset: gopher-quality}, {column: quality, top: 0.10}]}}
+
+An input that has a `keep` column (a dedup step, another filter) is obeyed before the first rule.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from curate import files
+from curate.config import BadValue, Path, validate
+from curate.dataset import Dataset, ShardWriter, align
+from curate.digest import Plain
+from curate.errors import ConfigError, nearest
+from curate.filter.presets import PRESETS
+from curate.filter.rules import Budget, Condition, Quantile, Rule, Value, cut, quantile
+from curate.step import Job, Receipt, Result, ShardTask, StepConfig, shard_tasks
+
+VERSION = 1
+
+
+class FilterConfig(StepConfig):
+    """Which datasets to look at, and the rules in order."""
+
+    source: str | list[str] = Field(alias="from")
+    rules: list[Rule]
+
+    def inputs(self) -> dict[str, str]:
+        """The datasets whose columns the rules name."""
+        names = [self.source] if isinstance(self.source, str) else self.source
+        return {f"from[{i}]": name for i, name in enumerate(names)}
+
+    def identity(self) -> dict[str, Plain]:
+        """The rules, presets spelt out."""
+        spelt: list[Plain] = []
+        for rule in self.rules:
+            for each in expand(rule):
+                spelt.append(each.model_dump(mode="json", exclude_none=True))
+        return {"rules": spelt}
+
+
+def parse(value: Plain, path: Path) -> FilterConfig:
+    """The config of the step from plain values.
+
+    Raises:
+        BadValue: an unknown preset or a rule of the wrong shape.
+    """
+    config = validate(FilterConfig, value, path)
+    for i, rule in enumerate(config.rules):
+        if rule.preset is not None and rule.preset not in PRESETS:
+            raise BadValue((*path, "rules", i, "preset"), f"no preset {rule.preset!r}; {nearest(rule.preset, PRESETS)}")
+    return config
+
+
+def expand(rule: Rule) -> list[Rule]:
+    """A rule with one comparison for each that a preset or a rule with several stands for."""
+    if rule.preset is None:
+        pairs = rule.comparisons()
+        name = rule.name or rule.column
+        single = len(pairs) == 1 and rule.name is not None
+        return [
+            Rule.model_validate({"column": rule.column, kind: value, "name": name if single else f"{name}-{kind}"})
+            for kind, value in pairs
+        ]
+    preset = PRESETS[rule.preset]
+    entry = rule.of or preset.scorer
+    return [
+        Rule.model_validate({"column": f"{entry}_{suffix}", kind: value, "name": f"{rule.preset}/{suffix}-{kind}"})
+        for suffix, kind, value in preset.rules
+    ]
+
+
+class _Inputs:
+    """The input datasets, and where each column is."""
+
+    def __init__(self, datasets: Sequence[Dataset]) -> None:
+        self.datasets = datasets
+        self._where: dict[str, int] = {}
+        self._obeyed: list[int] = []
+        for i, dataset in enumerate(datasets):
+            names = dataset.schema().names
+            self._where.update(dict.fromkeys(names, i))
+            if "keep" in names:
+                self._obeyed.append(i)
+
+    def check(self, column: str) -> None:
+        if column not in self._where:
+            known = [name for name in self._where if name not in ("id", "text", "source")]
+            raise ConfigError(f"no column {column!r} in the inputs of the filter; {nearest(column, known)}")
+
+    def read(self, shard: str, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray, int]:
+        """The rows all inputs have with `columns`; the reason a dedup gave (null for none); the absent rows."""
+        wanted: dict[int, list[str]] = {}
+        for column in columns:
+            if column != "id":
+                wanted.setdefault(self._where[column], []).append(column)
+        table, absent = align(self.datasets, shard, wanted)
+        reason = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        for i in self._obeyed:
+            kept, _ = align([*self.datasets, self.datasets[i]], shard, {len(self.datasets): ["keep", "reason"]})
+            verdict = pc.if_else(kept.column("keep"), pa.scalar(None, pa.string()), kept.column("reason"))
+            reason = pc.coalesce(reason, verdict)
+        return table, reason, absent
+
+
+def run(job: Job, config: FilterConfig) -> Result:
+    """Find the thresholds, then judge every shard."""
+    inputs = _Inputs(list(job.inputs.values()))
+    rules = [each for rule in config.rules for each in expand(rule)]
+    for rule in rules:
+        inputs.check(str(rule.column))
+    conditions: list[Condition] = []
+    for rule in rules:
+        conditions.append(_resolve(rule, conditions, inputs))
+    make = functools.partial(_Judge, tuple(job.inputs.values()), tuple(conditions), job.folder)
+    receipts = job.map("", make, shard_tasks(inputs.datasets[0]))
+    return Result(receipts, _details(conditions, receipts))
+
+
+def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condition:
+    """The rule with its threshold: read off the rows that passed the conditions before it."""
+    ((kind, value),) = rule.comparisons()
+    name, column = str(rule.name), str(rule.column)
+    if isinstance(value, Quantile):
+        scores = np.concatenate([v for v, _, _ in _passing(column, None, before, inputs)] or [np.empty(0)])
+        return Condition(name, column, kind, _threshold(quantile(scores, value.quantile)))
+    if kind in ("top", "bottom"):
+        share = cast("int | float | Budget", value)
+        weigh = share.sum if isinstance(share, Budget) else None
+        if weigh is not None:
+            inputs.check(weigh)
+        parts = list(_passing(column, weigh, before, inputs))
+        scores = np.concatenate([v for v, _, _ in parts] or [np.empty(0)])
+        ids = np.concatenate([i for _, i, _ in parts] or [np.empty(0, np.object_)])
+        weights = np.concatenate([w for _, _, w in parts]) if weigh is not None and parts else None
+        last, last_id = cut(scores, ids, share, weights, highest=kind == "top")
+        return Condition(name, column, kind, last, last_id)
+    return Condition(name, column, kind, cast(Value, value))
+
+
+def _threshold(value: float) -> float:
+    if math.isnan(value):
+        raise ConfigError("a quantile of no rows: every row was dropped by the rules before it; loosen those")
+    return value
+
+
+def _passing(
+    column: str, weigh: str | None, before: Sequence[Condition], inputs: _Inputs
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.object_], npt.NDArray[np.float64]]]:
+    """Scores, ids and weights of the rows of each shard that pass every condition so far; NaN and null are out."""
+    needed = sorted({column, *(c.column for c in before), *([weigh] if weigh else [])})
+    for shard in inputs.datasets[0].shards:
+        table, reason, _ = inputs.read(shard.name, needed)
+        alive = reason.is_null().to_numpy()
+        for condition in before:
+            alive &= condition.holds(table)
+        try:
+            scores = table.column(column).cast(pa.float64()).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise ConfigError(f"the column {column} holds {table.column(column).type}: it has no order to cut by") from None
+        alive = alive & np.isfinite(scores)
+        weights = np.zeros(0)
+        if weigh is not None:
+            weights = np.nan_to_num(table.column(weigh).cast(pa.float64()).to_numpy())[alive]
+        yield scores[alive], table.column("id").to_numpy()[alive], weights
+
+
+@dataclass(frozen=True)
+class _Judge:
+    datasets: tuple[Dataset, ...]
+    conditions: tuple[Condition, ...]
+    folder: str
+
+    def __call__(self, task: ShardTask) -> Receipt:
+        inputs = _Inputs(self.datasets)
+        columns = sorted({condition.column for condition in self.conditions})
+        table, reason, absent = inputs.read(task.name, columns)
+        counts: dict[str, int] = {}
+        for name, count in _value_counts(reason):
+            counts[f"first:{name}"] = counts[f"all:{name}"] = count
+        alive = np.array(reason.is_null().to_numpy())
+        reasons = reason.to_numpy(zero_copy_only=False).astype(object)
+        for condition in self.conditions:
+            failed = ~condition.holds(table)
+            first = alive & failed
+            reasons[first] = condition.name
+            counts[f"first:{condition.name}"] = int(first.sum())
+            counts[f"all:{condition.name}"] = int(failed.sum())
+            alive &= ~failed
+        counts["kept"] = int(alive.sum())
+        schema = pa.schema([("id", pa.string()), ("keep", pa.bool_()), ("reason", pa.string())])
+        with ShardWriter(files.join(self.folder, task.name), schema) as writer:
+            data = [table.column("id").combine_chunks(), pa.array(alive), pa.array(reasons, pa.string())]
+            writer.write(pa.RecordBatch.from_arrays([_flat(column) for column in data], schema=schema))
+        return Receipt(task.name, table.num_rows + absent, (writer.shard,), absent=absent, counts=counts)
+
+
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _value_counts(reason: pa.ChunkedArray) -> list[tuple[str, int]]:
+    pairs = pc.value_counts(reason.drop_null()).to_pylist()
+    return sorted((pair["values"], pair["counts"]) for pair in pairs)
+
+
+def _details(conditions: Sequence[Condition], receipts: Sequence[Receipt]) -> Mapping[str, Plain]:
+    rules: list[Plain] = []
+    names = {condition.name for condition in conditions}
+    obeyed = sorted({c[6:] for r in receipts for c in r.counts if c.startswith("first:") and c[6:] not in names})
+    for name in obeyed:
+        rules.append({"name": name, "column": "keep", "comparison": "equals", "value": True})
+    for c in conditions:
+        rule: dict[str, Plain] = {"name": c.name, "column": c.column, "comparison": c.comparison}
+        rule["value"] = list(c.value) if isinstance(c.value, list) else _plain(c.value)
+        if c.last_id:
+            rule["last_id"] = c.last_id
+        rules.append(rule)
+    for rule_ in rules:
+        assert isinstance(rule_, dict)
+        for kind in ("first", "all"):
+            rule_[kind] = sum(r.counts.get(f"{kind}:{rule_['name']}", 0) for r in receipts)
+    return {"rules": rules}
+
+
+def _plain(value: str | bool | int | float) -> Plain:
+    """Infinite thresholds, of a budget that nothing fits, have no JSON number."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,319 @@
+"""The pipeline: the table of step kinds, the graph that a config describes, and running it.
+
+    pipeline = Pipeline.load("configs/pretrain.yaml")
+    pipeline.run(root="runs", engine=LocalEngine(), resources=Resources(), progress=Progress())
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import orjson
+import yaml
+
+import curate.clean.step
+import curate.dedup.step
+import curate.filter.step
+import curate.read.step
+import curate.release.step
+import curate.score.step
+import curate.train.step
+from curate import files
+from curate.config import BadValue, Document, Path, load, validate
+from curate.dataset import MANIFEST, Dataset
+from curate.digest import Plain
+from curate.engine import Engine, Resources
+from curate.errors import ConfigError, nearest
+from curate.lock import lock
+from curate.progress import Progress
+from curate.read.step import ReadConfig
+from curate.step import Job, Result, Step, StepConfig, execute
+
+FINGERPRINTS = ".fingerprints.json"
+RESOLVED = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of step: the version of its code, how its config is read, and what it does."""
+
+    version: int
+    parse: Callable[[Plain, Path], StepConfig]
+    run: Callable[[Job, StepConfig], Result]
+
+
+KINDS: dict[str, Kind] = {
+    "read": Kind(curate.read.step.VERSION, functools.partial(validate, ReadConfig), cast(..., curate.read.step.run)),
+    "clean": Kind(curate.clean.step.VERSION, curate.clean.step.parse, cast(..., curate.clean.step.run)),
+    "score": Kind(curate.score.step.VERSION, curate.score.step.parse, cast(..., curate.score.step.run)),
+    "dedup": Kind(curate.dedup.step.VERSION, curate.dedup.step.parse, cast(..., curate.dedup.step.run)),
+    "train": Kind(curate.train.step.VERSION, curate.train.step.parse, cast(..., curate.train.step.run)),
+    "filter": Kind(curate.filter.step.VERSION, curate.filter.step.parse, cast(..., curate.filter.step.run)),
+    "release": Kind(curate.release.step.VERSION, curate.release.step.parse, cast(..., curate.release.step.run)),
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step as the config has it."""
+
+    name: str
+    kind: str
+    config: StepConfig
+    path: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One line of a plan: a step, its digest when that is known before the run, and whether it is done."""
+
+    node: Node
+    digest: str | None
+    done: bool
+    rows: int | None
+    needs: tuple[str, ...]
+
+
+@dataclass
+class Pipeline:
+    """The steps of a config in an order in which they can run."""
+
+    name: str
+    document: Document
+    nodes: list[Node]
+    _hashes: dict[str, list[Plain]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str, overrides: Sequence[str] = ()) -> Pipeline:
+        """Read and check a config; nothing runs.
+
+        Args:
+            path: the YAML file.
+            overrides: `steps.kept.filter.rules.0.at_least=60`, each value read as YAML.
+
+        Raises:
+            ConfigError: with file, line, the path of the key, what was expected and the nearest valid name.
+        """
+        document = load(path)
+        for override in overrides:
+            _override(document.data, override)
+        try:
+            return cls._build(document)
+        except BadValue as error:
+            raise document.locate(error) from None
+
+    @classmethod
+    def _build(cls, document: Document) -> Pipeline:
+        data = document.data
+        for key in data:
+            if key not in ("name", "steps"):
+                raise BadValue((key,), f"no such key; {nearest(key, ['name', 'steps'])}")
+        name, steps = data.get("name"), data.get("steps")
+        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+            raise BadValue(("name",), "the pipeline needs a name that can be a folder's")
+        if not isinstance(steps, dict) or not steps:
+            raise BadValue(("steps",), "the pipeline needs steps, each a name and one kind")
+        nodes = {step: _node(step, value) for step, value in steps.items()}
+        return cls(name, document, _order(nodes))
+
+    def folder(self, root: str) -> str:
+        """The folder of this pipeline's runs under `root`."""
+        return files.join(root, self.name)
+
+    def plan(self, root: str) -> list[Planned]:
+        """What a run would do: every step, its digest, and whether its output is there."""
+        folder = self.folder(root)
+        done: dict[str, Dataset] = {}
+        planned: list[Planned] = []
+        for node in self.nodes:
+            needs = tuple(dict.fromkeys([*node.config.inputs().values(), *self._trained(node).values()]))
+            step = self._step(node, done, folder) if all(name in done for name in needs) else None
+            rows = None
+            if step is not None and files.exists(files.join(step.folder(folder), MANIFEST)):
+                done[node.name] = Dataset.open(step.folder(folder))
+                rows = done[node.name].rows
+            planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs))
+        return planned
+
+    def run(self, root: str, engine: Engine, resources: Resources, progress: Progress) -> dict[str, Dataset]:
+        """Run what is not done yet; the outputs of all steps by name.
+
+        Raises:
+            CurateError: what is wrong and what to do; what was done is kept.
+        """
+        folder = self.folder(root)
+        files.make_folder(folder)
+        done: dict[str, Dataset] = {}
+        with lock(folder):
+            with files.atomic_output(files.join(folder, RESOLVED)) as out:
+                out.write(yaml.safe_dump(self.document.data, sort_keys=False, allow_unicode=True).encode())
+            for node in self.nodes:
+                step = self._step(node, done, folder)
+                started = time.monotonic()
+                there = files.exists(files.join(step.folder(folder), MANIFEST))
+                try:
+                    done[node.name] = execute(step, folder, engine, resources, progress)
+                except BadValue as error:
+                    raise self.document.locate(error) from None
+                progress.line(_told(done[node.name], there, time.monotonic() - started))
+        return done
+
+    def _trained(self, node: Node) -> dict[str, str]:
+        """The models of a step that other steps train: key -> name of the step."""
+        trainers = {each.name for each in self.nodes if each.kind == "train"}
+        return {key: value for key, value in node.config.models().items() if value in trainers}
+
+    def _step(self, node: Node, done: Mapping[str, Dataset], folder: str) -> Step:
+        models: dict[str, str] = {}
+        hashes: dict[str, Plain] = {}
+        trained = self._trained(node)
+        for key, value in node.config.models().items():
+            if key in trained:
+                dataset = done[value]
+                model = str(dataset.manifest.details["model"])
+                models[key], hashes[key] = files.join(dataset.folder, model), dataset.manifest.files[model]
+            else:
+                if not files.exists(value):
+                    where = (*node.path, *key.split("."))
+                    error = BadValue(where, f"{value!r} is neither a file nor a step that trains a model")
+                    raise self.document.locate(error)
+                models[key] = value if files.is_remote(value) else os.path.abspath(value)
+                hashes[key] = self._fingerprint(models[key], folder)
+        config = node.config.identity()
+        if hashes:
+            config["models"] = hashes
+        if isinstance(node.config, ReadConfig):
+            config["files"] = self._listing(node, node.config, folder)
+        kind = KINDS[node.kind]
+        return Step(
+            name=node.name,
+            kind=node.kind,
+            version=kind.version,
+            config=config,
+            inputs={role: done[name] for role, name in node.config.inputs().items()},
+            models=models,
+            run=functools.partial(_run, kind, node.config),
+        )
+
+    def _listing(self, node: Node, config: ReadConfig, folder: str) -> list[Plain]:
+        """Name, size and content of every input file: where they lie bears no identity, what they hold does."""
+        if node.name not in self._hashes:
+            try:
+                found = config.list_files()
+            except ConfigError as error:
+                raise self.document.locate(BadValue((*node.path, "path"), str(error))) from None
+            stamps = {file.url: file.stamp for file in found}
+            self._hashes[node.name] = [
+                [file.name, file.size, self._fingerprint(file.url, folder, stamps[file.url])] for file in found
+            ]
+        return self._hashes[node.name]
+
+    def _fingerprint(self, url: str, folder: str, stamp: str | None = None) -> str:
+        """The hash of a file's content, remembered while its size and time stay."""
+        if files.is_remote(url) and stamp:
+            return stamp
+        status = os.stat(url) if not files.is_remote(url) else None
+        key = f"{url}|{status.st_size}|{status.st_mtime_ns}" if status else url
+        memory = files.join(folder, FINGERPRINTS)
+        known: dict[str, str] = orjson.loads(files.read_bytes(memory)) if files.exists(memory) else {}
+        if key not in known:
+            known[key] = files.content_hash(url)
+            if files.exists(folder):
+                with files.atomic_output(memory) as out:
+                    out.write(orjson.dumps(known))
+        return known[key]
+
+
+def _run(kind: Kind, config: StepConfig, job: Job) -> Result:
+    return kind.run(job, config)
+
+
+def _told(dataset: Dataset, there: bool, seconds: float) -> str:
+    manifest = dataset.manifest
+    parts = [f"{manifest.rows:>10,} rows"]
+    if manifest.quarantined:
+        parts.append(f"{manifest.quarantined:,} quarantined")
+    if manifest.failed:
+        parts.append(f"{len(manifest.failed)} shards given up")
+    if "kept" in manifest.counts:
+        parts.append(f"{manifest.counts['kept']:,} kept")
+    parts.append("already done" if there else f"{seconds:.1f} s")
+    return f"{manifest.step:<12} {manifest.kind:<8} {' · '.join(parts)}"
+
+
+def _override(data: dict[str, Plain], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: write KEY=VALUE, as in --set steps.docs.read.path=data/*.jsonl")
+    try:
+        value: Plain = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+    parts = key.split(".")
+    here: Plain = data
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if isinstance(here, dict):
+            if last:
+                here[part] = value
+            elif part not in here:
+                raise ConfigError(f"--set {override}: no key {'.'.join(parts[: i + 1])!r}; {nearest(part, here)}")
+            else:
+                if here[part] is None:
+                    here[part] = {}
+                here = here[part]
+        elif isinstance(here, list) and part.isdigit() and int(part) < len(here):
+            if last:
+                here[int(part)] = value
+            else:
+                here = here[int(part)]
+        else:
+            raise ConfigError(f"--set {override}: {'.'.join(parts[:i])} has no item {part!r}")
+
+
+def _node(name: str, value: Plain) -> Node:
+    path: Path = ("steps", name)
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise BadValue(path, "a step's name is letters, digits, - and _, as it names a folder")
+    if not isinstance(value, dict) or len(value) != 1:
+        raise BadValue(path, f"a step is one kind and its config, as in `{name}: {{read: {{path: data/}}}}`")
+    ((kind, config),) = value.items()
+    if kind not in KINDS:
+        raise BadValue((*path, kind), f"no step kind {kind!r}; {nearest(kind, KINDS)}")
+    return Node(name, kind, KINDS[kind].parse(config, (*path, kind)), (*path, kind))
+
+
+def _order(nodes: Mapping[str, Node]) -> list[Node]:
+    """The steps so that each comes after what it reads, otherwise in the order of the config."""
+    ordered: list[Node] = []
+    state: dict[str, str] = {}
+
+    def visit(node: Node, trail: tuple[str, ...]) -> None:
+        if state.get(node.name) == "done":
+            return
+        if node.name in trail:
+            circle = " -> ".join([*trail[trail.index(node.name) :], node.name])
+            raise BadValue(node.path, f"the steps read one another in a circle: {circle}")
+        for role, wanted in _needed(node, nodes):
+            if wanted not in nodes:
+                raise BadValue((*node.path, role), f"no step {wanted!r}; {nearest(wanted, nodes)}")
+            visit(nodes[wanted], (*trail, node.name))
+        state[node.name] = "done"
+        ordered.append(node)
+
+    for node in nodes.values():
+        visit(node, ())
+    return ordered
+
+
+def _needed(node: Node, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
+    for role, name in node.config.inputs().items():
+        yield role.split("[")[0], name
+    for key, value in node.config.models().items():
+        if value in nodes and nodes[value].kind == "train":
+            yield key.split(".")[0], value

@@ -1,0 +1,347 @@
+"""A step: a named, versioned function with a frozen config and inputs, whose digest names its output folder.
+
+    dataset = execute(step, root="runs/demo", engine=LocalEngine(), resources=Resources(), progress=progress)
+
+`execute` returns at once where the manifest stands. Otherwise it runs what is missing: a task that ended has
+left a receipt, so a killed run goes on where it stopped, and the bytes are the same as of a run in one go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import fsspec
+import orjson
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from curate import files
+from curate.config import Model
+from curate.dataset import (
+    MANIFEST,
+    QUARANTINE,
+    Bad,
+    Dataset,
+    Failure,
+    Manifest,
+    Shard,
+    ShardWriter,
+    read_shard,
+    write_manifest,
+    write_quarantine,
+)
+from curate.digest import Plain, digest_of
+from curate.engine import Engine, Resources
+from curate.errors import ConfigError, CurateError, RunError
+from curate.progress import Progress
+
+RECEIPTS = ".receipts"
+
+
+class Task(Protocol):
+    """One item of a map: its name is a file name, and says which receipt is its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows are lost to the run if the task fails for good; 0 when not known."""
+        ...
+
+
+T = TypeVar("T", bound=Task)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one task did; stored when it is done."""
+
+    task: str
+    rows_in: int
+    shards: tuple[Shard, ...] = ()
+    quarantined: int = 0
+    absent: int = 0
+    dropped: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+_RECEIPT = TypeAdapter(Receipt)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step's function returns: its receipts in the order of the shards, and what else to record.
+
+    Attributes:
+        receipts: of the tasks that wrote the shards.
+        details: figures about the whole (thresholds, counts by rule).
+        files: other files that the step wrote (a model), as name -> xxh3-128; part of the manifest.
+    """
+
+    receipts: Sequence[Receipt] = ()
+    details: Mapping[str, Plain] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class StepConfig(Model):
+    """Base of the config of a step: what it reads, and what of it bears identity."""
+
+    def inputs(self) -> dict[str, str]:
+        """The steps whose output it reads: role -> name of the step."""
+        return {}
+
+    def models(self) -> dict[str, str]:
+        """The model files it reads: key -> path, or name of a step that trains one."""
+        return {}
+
+    def identity(self) -> dict[str, Plain]:
+        """The config without inputs and models, which enter the digest by their own."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a pipeline, resolved.
+
+    Attributes:
+        config: what bears identity, model files by their hash.
+        inputs: the datasets it reads, by role.
+        models: where the model files lie, by key; a place bears no identity.
+        run: the work.
+    """
+
+    name: str
+    kind: str
+    version: int
+    config: Mapping[str, Plain]
+    inputs: Mapping[str, Dataset]
+    models: Mapping[str, str]
+    run: Callable[[Job], Result]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over kind, version, config and the inputs' digests; models stand in the config by their hash."""
+        return digest_of(
+            {
+                "kind": self.kind,
+                "version": self.version,
+                "config": dict(self.config),
+                "inputs": {name: dataset.manifest.digest for name, dataset in self.inputs.items()},
+            }
+        )
+
+    def folder(self, root: str) -> str:
+        """Where the output of this step lies."""
+        return files.join(root, f"{self.name}-{self.digest[:8]}")
+
+
+class Job:
+    """What a step's function works with: its inputs, its folder, and `map`."""
+
+    @property
+    def scratch(self) -> str:
+        """A folder for what passes between the stages of a step; gone when the step is done."""
+        return files.join(self.folder, RECEIPTS, "scratch")
+
+    def __init__(self, step: Step, folder: str, engine: Engine, resources: Resources, progress: Progress) -> None:
+        self.step, self.folder = step, folder
+        self.inputs, self.models = step.inputs, step.models
+        self._engine, self._resources, self._progress = engine, resources, progress
+        self.failed: list[Failure] = []
+
+    def map(self, stage: str, make: Callable[[], Callable[[T], Receipt]], tasks: Sequence[T]) -> list[Receipt]:
+        """Run the tasks that have no receipt yet; the receipts of all, in the order of the tasks.
+
+        Raises:
+            RunError: a task failed for good, and the run was not asked to keep going.
+        """
+        folder = files.join(self.folder, RECEIPTS, stage)
+        there = set(files.list_names(folder))
+        done: dict[str, Receipt] = {}
+        for task in tasks:
+            if f"{task.name}.json" in there:
+                done[task.name] = _RECEIPT.validate_json(files.read_bytes(files.join(folder, f"{task.name}.json")))
+        missing = [task for task in tasks if task.name not in done]
+        label = self.step.name if stage == "" else f"{self.step.name}/{stage}"
+        with self._progress.step(label, len(tasks), len(done)) as advance:
+            outcomes = self._engine.map(make, missing, resources=self._resources, label=label)
+            with contextlib.closing(outcomes):  # type: ignore[type-var]  # engines are generators
+                for outcome in outcomes:
+                    task = missing[outcome.index]
+                    if outcome.result is None:
+                        self._fail(task, outcome.error or "no result", user_error=outcome.user_error)
+                        advance(1, rows=0, quarantined=0)
+                        continue
+                    receipt = outcome.result
+                    with files.atomic_output(files.join(folder, f"{task.name}.json")) as out:
+                        out.write(orjson.dumps(_RECEIPT.dump_python(receipt, mode="json")))
+                    done[task.name] = receipt
+                    advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
+        return [done[task.name] for task in tasks if task.name in done]
+
+    def _fail(self, task: Task, error: str, *, user_error: bool) -> None:
+        if user_error:
+            raise ConfigError(error)
+        if not self._resources.keep_going:
+            raise RunError(
+                f"step {self.step.name}, {task.name}: {error}; what is done is kept: "
+                "run the same command again, or with --keep-going to list it and go on"
+            )
+        self.failed.append(Failure(task.name, task.rows, error))
+        self._progress.line(f"{self.step.name}: {task.name} was given up: {error}")
+
+
+def execute(step: Step, root: str, engine: Engine, resources: Resources, progress: Progress) -> Dataset:
+    """Run a step, or open its output where it stands.
+
+    Raises:
+        CurateError: with the step and the shard, and what to do.
+    """
+    folder = step.folder(root)
+    if files.exists(files.join(folder, MANIFEST)):
+        _remove_receipts(folder)
+        progress.event("step-done", step=step.name, cached=1)
+        return Dataset.open(folder)
+    files.make_folder(folder)
+    _remove_leftovers(folder)
+    started = time.monotonic()
+    job = Job(step, folder, engine, resources, progress)
+    try:
+        result = step.run(job)
+        rows_lost = sum(f.rows for f in job.failed)
+        dataset = write_manifest(
+            folder,
+            Manifest(
+                step=step.name,
+                kind=step.kind,
+                version=step.version,
+                digest=step.digest,
+                config=dict(step.config),
+                inputs={name: dataset.manifest.digest for name, dataset in step.inputs.items()},
+                rows_in=sum(r.rows_in for r in result.receipts) + rows_lost,
+                rows=sum(s.rows for r in result.receipts for s in r.shards),
+                quarantined=sum(r.quarantined for r in result.receipts),
+                absent=sum(r.absent for r in result.receipts),
+                dropped=sum(r.dropped for r in result.receipts),
+                counts=_add_counts(result.receipts),
+                details=dict(result.details),
+                shards=tuple(s for r in result.receipts for s in r.shards),
+                files=dict(result.files),
+                failed=tuple(job.failed),
+            ),
+        )
+    except OSError as error:
+        raise disk_error(step.name, folder, error) from error
+    _remove_receipts(folder)
+    progress.event("step-done", step=step.name, cached=0, rows=dataset.rows, seconds=time.monotonic() - started)
+    return dataset
+
+
+def disk_error(step: str, folder: str, error: OSError) -> CurateError:
+    """What a failing file system means for the run."""
+    what = {28: "the disk is full", 30: "the place is read-only", 13: "may not be written"}.get(error.errno or 0)
+    detail = what or error.strerror or str(error)
+    return RunError(f"step {step}: {folder}: {detail}; what is done is kept: mend that and run the same command again")
+
+
+def _add_counts(receipts: Sequence[Receipt]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for receipt in receipts:
+        for name, count in receipt.counts.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))
+
+
+def _remove_receipts(folder: str) -> None:
+    path = files.join(folder, RECEIPTS)
+    if files.is_remote(path):
+        fs, bare = fsspec.core.url_to_fs(path)
+        if fs.exists(bare):
+            fs.rm(bare, recursive=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Temporary files that a killed run left behind."""
+    for place in (folder, files.join(folder, QUARANTINE)):
+        for name in files.list_names(place):
+            if name.startswith(".") and name.endswith(".tmp"):
+                files.remove(files.join(place, name))
+
+
+# --- shard by shard ---------------------------------------------------------------------------------------------
+
+BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Read one shard, write the shard of the same name."""
+
+    name: str
+    rows: int
+    source: str
+
+
+def shard_tasks(dataset: Dataset) -> list[ShardTask]:
+    """One task a shard."""
+    return [ShardTask(shard.name, shard.rows, dataset.path(shard)) for shard in dataset.shards]
+
+
+class MapShard:
+    """A task function: applies a batch function to a shard; rows that raise go to the quarantine.
+
+    The function gets batches with `id` first and returns as many rows. A batch that raises is bisected until
+    the row that does it is alone.
+    """
+
+    def __init__(self, function: BatchFunction, step: str, folder: str, columns: Sequence[str] | None) -> None:
+        self._function, self._step, self._folder, self._columns = function, step, folder, columns
+
+    def __call__(self, task: ShardTask) -> Receipt:
+        bad: list[Bad] = []
+        rows = 0
+        empty: pa.RecordBatch | None = None
+        with ShardWriter(files.join(self._folder, task.name)) as writer:
+            for batch in read_shard(task.source, self._columns):
+                rows += batch.num_rows
+                empty = batch.slice(0, 0)
+                for out in self._apply(batch, bad):
+                    writer.write(out)
+            if rows == len(bad) and empty is not None:
+                writer.write(self._function(empty))
+        write_quarantine(self._folder, task.name, self._step, bad)
+        return Receipt(task.name, rows, (writer.shard,), len(bad))
+
+    def _apply(self, batch: pa.RecordBatch, bad: list[Bad]) -> Iterator[pa.RecordBatch]:
+        try:
+            out = self._function(batch)
+        except CurateError:
+            raise
+        except Exception as error:
+            if batch.num_rows == 1:
+                bad.append(_quarantined(batch, error))
+                return
+            half = batch.num_rows // 2
+            yield from self._apply(batch.slice(0, half), bad)
+            yield from self._apply(batch.slice(half), bad)
+            return
+        if out.num_rows != batch.num_rows:
+            raise RunError(f"step {self._step}: {batch.num_rows} rows in a batch became {out.num_rows}; please report this")
+        yield out
+
+
+def _quarantined(batch: pa.RecordBatch, error: Exception) -> Bad:
+    names = batch.schema.names
+    source = batch.column("source")[0].as_py() if "source" in names else ""
+    text = batch.column("text")[0].as_buffer() if "text" in names and batch.column("text")[0].is_valid else None
+    message = " ".join(str(error).split())
+    sample = text.to_pybytes()[:200] if text is not None else b""
+    return Bad(batch.column("id")[0].as_py(), source or "", type(error).__name__, message, sample)

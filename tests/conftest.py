@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real test data, beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("the real test data is missing: CI needs ../shared")
+        pytest.skip("the real test data is not here (../shared)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_engine() -> Iterator[Engine]:
+    """Ray on this machine, for as long as the tests run."""
+    pythonpath = os.environ.get("PYTHONPATH", "")
+    # Workers import test modules by name, as this process does.
+    os.environ["PYTHONPATH"] = os.pathsep.join([p for p in (pythonpath, *sys.path) if p])
+    engine = importlib.import_module("curate.engine.ray").RayEngine()
+    yield engine
+    engine.close()
+    os.environ["PYTHONPATH"] = pythonpath

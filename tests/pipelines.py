@@ -1,0 +1,20 @@
+"""Running a pipeline that is given as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curate.config import parse
+from curate.dataset import Dataset
+from curate.engine import Engine, Resources
+from curate.engine.local import LocalEngine
+from curate.pipeline import Pipeline
+from curate.progress import Progress
+
+
+def run_yaml(
+    folder: Path, text: str, *, engine: Engine | None = None, resources: Resources | None = None
+) -> dict[str, Dataset]:
+    """Run a pipeline given as text, under `folder`."""
+    pipeline = Pipeline._build(parse(text, "test.yaml"))
+    return pipeline.run(str(folder), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet"))

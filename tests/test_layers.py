@@ -1,0 +1,80 @@
+"""Who may import whom. A stage knows the ground it stands on and nothing of its neighbours."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "curate"
+
+GROUND = {"errors", "files", "digest", "config", "dataset", "lock", "progress", "engine", "step"}
+STAGES = {"read", "score", "train", "clean", "dedup", "filter", "release", "report"}
+# What the stages stand on may not know them; `text` knows the ground alone.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "files": {"errors"},
+    "digest": set(),
+    "config": {"errors", "files", "digest"},
+    "dataset": {"errors", "files", "digest"},
+    "lock": {"errors", "files"},
+    "progress": set(),
+    "engine": {"errors"},
+    "step": {"errors", "files", "digest", "config", "dataset", "engine", "progress"},
+    "text": {"errors", "files"},
+    **{stage: {"errors", "files", "digest", "config", "dataset", "step", "text"} for stage in STAGES},
+    "summary": {"dataset", "errors"},
+    "explain": {"dataset", "errors"},
+}
+ALLOWED["report"] = ALLOWED["report"] | {"summary"}
+ALLOWED["release"] = ALLOWED["release"] | {"summary"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    layer = part(path)
+    if layer not in ALLOWED:
+        return  # pipeline and cli stand above all
+    for name in imports(path):
+        if name.startswith("curate."):
+            other = name.split(".")[1]
+            if (PACKAGE / other).is_dir() or (PACKAGE / f"{other}.py").is_file():
+                assert other == layer or other in ALLOWED[layer], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_ray_is_imported_in_one_place(path: Path) -> None:
+    if path.relative_to(PACKAGE).as_posix() == "engine/ray.py":
+        return
+    assert not any(name == "ray" or name.startswith("ray.") for name in imports(path))
+
+
+def test_nobody_imports_the_ray_engine_at_the_top() -> None:
+    for path in modules():
+        assert "curate.engine.ray" not in imports(path), f"{path.name}: ask for it by name, when a run does"
+
+
+def test_no_file_grows_past_350_lines() -> None:
+    long = {p.name: n for p in modules() if (n := len(p.read_text().splitlines())) > 350 and "tables" not in p.name}
+    assert not long
