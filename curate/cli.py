@@ -103,7 +103,7 @@ def run(
             out.write(build_report(pipeline.name, outputs).encode())
         for line in funnel_lines(outputs):
             shown.line(line)
-        shown.line(f"report       {files.join(folder, REPORT)}")
+        shown.line(f"report       {files.shown(files.join(folder, REPORT))}")
 
 
 @app.command()
@@ -113,7 +113,7 @@ def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = No
 
 
 def _show_plan(pipeline: Pipeline, root: str) -> None:
-    _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {pipeline.folder(root)}")
+    _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {files.shown(pipeline.folder(root))}")
     for planned in pipeline.plan(root):
         state = f"done, {planned.rows:,} rows" if planned.done and planned.rows is not None else "to do"
         reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""

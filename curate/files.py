@@ -42,6 +42,19 @@ def is_remote(url: str) -> bool:
     return "://" in url and not url.startswith("file://")
 
 
+def absolute(url: str) -> str:
+    """The same place for a process that works in another folder."""
+    return url if is_remote(url) else os.path.abspath(url.removeprefix("file://"))
+
+
+def shown(url: str) -> str:
+    """A path as a person would type it here."""
+    if is_remote(url):
+        return url
+    relative = os.path.relpath(url)
+    return url if relative.startswith("..") else relative
+
+
 def join(folder: str, *parts: str) -> str:
     """Join a folder, local or remote, and names below it."""
     return posixpath.join(folder, *parts)

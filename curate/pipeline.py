@@ -123,7 +123,7 @@ class Pipeline:
 
     def folder(self, root: str) -> str:
         """The folder of this pipeline's runs under `root`."""
-        return files.join(root, self.name)
+        return files.join(files.absolute(root), self.name)
 
     def plan(self, root: str) -> list[Planned]:
         """What a run would do: every step, its digest, and whether its output is there."""
@@ -182,8 +182,10 @@ class Pipeline:
                     where = (*node.path, *key.split("."))
                     error = BadValue(where, f"{value!r} is neither a file nor a step that trains a model")
                     raise self.document.locate(error)
-                models[key] = value if files.is_remote(value) else os.path.abspath(value)
-                hashes[key] = self._fingerprint(models[key], folder)
+                models[key] = files.absolute(value)
+                # What lies beside a model (its normaliser) is part of it.
+                parts = [models[key], *(card for card in [f"{models[key]}.json"] if files.exists(card))]
+                hashes[key] = "+".join(self._fingerprint(part, folder) for part in parts)
         config = node.config.identity()
         if hashes:
             config["models"] = hashes
@@ -235,7 +237,8 @@ def _run(kind: Kind, config: StepConfig, job: Job) -> Result:
 
 def _told(dataset: Dataset, there: bool, seconds: float) -> str:
     manifest = dataset.manifest
-    parts = [f"{manifest.rows:>10,} rows"]
+    model = manifest.details.get("model")
+    parts = [f"{model:>15}" if model else f"{manifest.rows:>10,} rows"]
     if manifest.quarantined:
         parts.append(f"{manifest.quarantined:,} quarantined")
     if manifest.failed:

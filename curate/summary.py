@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from curate import files
 from curate.dataset import Dataset
 
 
@@ -79,7 +80,7 @@ def _documents(release: Dataset, chain: Mapping[str, Dataset]) -> list[Dataset]:
 def funnel_lines(outputs: Mapping[str, Dataset]) -> list[str]:
     """The funnel of every release of a run, as lines for a terminal."""
     lines: list[str] = []
-    for name, dataset in outputs.items():
+    for dataset in outputs.values():
         if dataset.manifest.kind != "release":
             continue
         each = funnel(dataset, dataset.ancestors())
@@ -96,7 +97,7 @@ def funnel_lines(outputs: Mapping[str, Dataset]) -> list[str]:
         rest = sum(count for reason, count in each.dropped.items() if reason not in shown)
         if rest:
             lines.append(_line(rest, each.records, "dropped by other rules"))
-        lines.append(_line(each.kept, each.records, f"kept -> {dataset.folder}/release ({name})"))
+        lines.append(_line(each.kept, each.records, f"kept: {files.shown(files.join(dataset.folder, 'release'))}"))
     return lines
 
 

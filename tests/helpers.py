@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.dataset import Dataset, Manifest, ShardWriter, write_manifest
-from curate.digest import digest_of
+from curate.digest import Plain, digest_of
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
@@ -47,9 +47,10 @@ def run_step(
     engine: Engine | None = None,
     resources: Resources | None = None,
     name: str = "step",
+    config: Mapping[str, Plain] | None = None,
 ) -> Dataset:
     """Execute one step under `root`."""
-    step = Step(name, "test", 1, {}, dict(inputs), {}, run)
+    step = Step(name, "test", 1, config or {}, dict(inputs), {}, run)
     return execute(step, str(root), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet"))
 
 

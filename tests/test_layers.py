@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "step": {"errors", "files", "digest", "config", "dataset", "engine", "progress"},
     "text": {"errors", "files"},
     **{stage: {"errors", "files", "digest", "config", "dataset", "step", "text"} for stage in STAGES},
-    "summary": {"dataset", "errors"},
+    "summary": {"dataset", "errors", "files"},
     "explain": {"dataset", "errors"},
 }
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}

@@ -25,8 +25,8 @@ def normalise(text: str) -> str:
     if text.isascii():
         folded = text.lower()
     else:
-        # Folding before composing: a folded letter may compose with the mark that follows it.
-        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+        # Twice, because a folded letter may compose with the mark that follows it.
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return " ".join(folded.split())
 
 

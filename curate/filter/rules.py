@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ class Budget(Model):
     limit: Annotated[float, Field(gt=0)]
 
 
-Threshold: TypeAlias = "int | float | Quantile"
-Share: TypeAlias = "Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | Budget"
+Threshold: TypeAlias = int | float | Quantile
+Share: TypeAlias = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | Budget
 
 
 class Rule(Model):
@@ -84,8 +84,7 @@ class Rule(Model):
 
 
 COMPARISONS = ("at_least", "at_most", "above", "below", "equals", "one_of", "top", "bottom")
-Comparison = Literal["at_least", "at_most", "above", "below", "equals", "one_of", "top", "bottom"]
-Value: TypeAlias = "str | bool | int | float | list[str]"
+Value: TypeAlias = str | bool | int | float | list[str]
 
 
 @dataclass(frozen=True)

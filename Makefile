@@ -1,0 +1,37 @@
+# Each target does its whole set-up: a virtual environment, the install, the run.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+# Makes a small pool of spoilt documents, trains on it, scores, filters and releases it.
+demo: $(VENV)/installed
+	$(BIN)/python configs/quickstart/generate.py build/quickstart
+	$(BIN)/curate run configs/quickstart/pipeline.yaml
+	$(BIN)/python configs/quickstart/check.py runs/quickstart
+
+lint: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/tested
+	$(BIN)/python benchmarks/scoring.py
+
+clean:
+	rm -rf $(VENV) build runs

@@ -1,0 +1,18 @@
+"""Cleaners edit text: the table of their names, and what they are made of.
+
+    text, columns = CLEANERS["c4"](variant="code")(batch)
+
+A new cleaner is one file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from curate.clean.c4 import c4
+from curate.clean.cleaner import Cleaner, Columns
+from curate.clean.pii import pii
+
+CLEANERS: dict[str, Callable[..., Cleaner]] = {"c4": c4, "pii": pii}
+
+__all__ = ["CLEANERS", "Cleaner", "Columns", "c4", "pii"]

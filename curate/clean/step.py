@@ -1,0 +1,90 @@
+"""The `clean` step: edits of the text, each counted.
+
+    cleaned: {clean: {from: docs, c4: {}, pii: {phone: true}}}
+
+The cleaners run in the order given. The output is a dataset of documents again, with the counts as columns.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, Field
+
+from curate import config as configuration
+from curate.clean import CLEANERS, Cleaner
+from curate.config import BadValue, Path
+from curate.digest import Plain
+from curate.errors import nearest
+from curate.step import Job, MapShard, Result, StepConfig, shard_tasks
+from curate.text.batch import TextBatch
+
+VERSION = 1
+
+
+class CleanConfig(StepConfig):
+    """What to clean and how."""
+
+    source: str = Field(alias="from")
+    cleaners: dict[str, BaseModel]
+
+    def inputs(self) -> dict[str, str]:
+        """The documents."""
+        return {"from": self.source}
+
+    def identity(self) -> dict[str, Plain]:
+        """The cleaners in order, with their arguments."""
+        return {"cleaners": [[name, args.model_dump(mode="json")] for name, args in self.cleaners.items()]}
+
+
+def parse(value: Plain, path: Path) -> CleanConfig:
+    """The config of the step from plain values.
+
+    Raises:
+        BadValue: an unknown cleaner or argument.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("from"), str):
+        raise BadValue(path, "`from` must name the step whose documents are cleaned")
+    cleaners: dict[str, BaseModel] = {}
+    for name, args in value.items():
+        if name == "from":
+            continue
+        if name not in CLEANERS:
+            raise BadValue((*path, name), f"no cleaner {name!r}; {nearest(name, [*CLEANERS, 'from'])}")
+        cleaners[name] = configuration.validate(configuration.model_of(CLEANERS[name]), args, (*path, name))
+    if not cleaners:
+        raise BadValue(path, f"names no cleaner; known: {', '.join(sorted(CLEANERS))}")
+    return CleanConfig.model_construct(source=str(value["from"]), cleaners=cleaners)
+
+
+def run(job: Job, config: CleanConfig) -> Result:
+    """Clean every shard."""
+    factories = {
+        name: functools.partial(CLEANERS[name], **dict(args)) for name, args in config.cleaners.items()
+    }
+    return Result(
+        job.map(
+            "",
+            functools.partial(_make, factories, job.step.name, job.folder),
+            shard_tasks(job.inputs["from"]),
+        )
+    )
+
+
+def _make(factories: Mapping[str, Callable[[], Cleaner]], step: str, folder: str) -> MapShard:
+    cleaners = {name: factory() for name, factory in factories.items()}
+    return MapShard(functools.partial(clean_batch, cleaners), step, folder, None)
+
+
+def clean_batch(cleaners: Mapping[str, Cleaner], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its text edited and the counts of every cleaner appended."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for name, cleaner in cleaners.items():
+        texts = TextBatch(columns["text"])
+        edited, counts = cleaner(texts)
+        columns["text"] = pc.if_else(pa.array(texts.valid), edited, pa.scalar(None, edited.type))
+        columns.update({f"{name}_{suffix}" if suffix else name: values for suffix, values in counts.items()})
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

@@ -1,0 +1,102 @@
+"""What a release is made of, and how it is cut into files.
+
+sources = Sources.of({"from[0]": docs, "from[1]": kept})
+plan_files(sources, "train", 300_000_000)[0].name        # 'train-00000-of-00007'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.dataset import Dataset
+from curate.errors import ConfigError
+
+# What zstd at level 3 leaves of web text in Parquet: 0.36 to 0.39 on three samples of web pages.
+COMPRESSED = 0.375
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The datasets of a release by what they give."""
+
+    documents: Dataset
+    beside: tuple[Dataset, ...]
+    judge: Dataset | None
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Dataset]) -> Sources:
+        """Find out which dataset is which.
+
+        Raises:
+            ConfigError: none has text, two have `keep`, or two have the same column.
+        """
+        columns = {role: dataset.schema().names for role, dataset in inputs.items()}
+        text = next((role for role, names in columns.items() if "text" in names), None)
+        if text is None:
+            raise ConfigError(
+                "none of the inputs of the release has a `text` column; name the documents in `from`"
+            )
+        judges = [role for role, names in columns.items() if role != text and "keep" in names]
+        if len(judges) > 1:
+            names = " and ".join(inputs[role].manifest.step for role in judges)
+            raise ConfigError(f"{names} both have `keep`; let one filter read them, and name that alone")
+        beside = [role for role in inputs if role != text and role not in judges]
+        owner = dict.fromkeys(columns[text], text)
+        owner.update(dict.fromkeys(("keep", "reason"), judges[0]) if judges else {})
+        clashes = [(name, text) for name in ("keep", "reason") if judges and name in columns[text]]
+        for role in beside:
+            clashes += [(name, owner[name]) for name in columns[role] if name != "id" and name in owner]
+            owner.update(dict.fromkeys(columns[role], role))
+        if clashes:
+            name, role = clashes[0]
+            step = inputs[role].manifest.step
+            raise ConfigError(
+                f"the column {name!r} of {step} is in another input too; give one of them another name"
+            )
+        return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
+
+    def schema(self) -> pa.Schema:
+        """id, text, source, the documents' own columns, then the columns beside them."""
+        own = self.documents.schema()
+        fields = {"id": pa.string(), "text": pa.large_string(), "source": pa.string()}
+        fields.update({field.name: field.type for field in own if field.name not in fields})
+        for dataset in self.beside:
+            fields.update({field.name: field.type for field in dataset.schema() if field.name != "id"})
+        return pa.schema(list(fields.items()))
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """One file of the release: the input shards that go into it."""
+
+    name: str
+    rows: int
+    shards: tuple[str, ...]
+
+
+def plan_files(sources: Sources, split: str, file_bytes: int) -> list[FileTask]:
+    """Group consecutive shards until a file is about full, by what the manifests say alone."""
+    judge = sources.judge
+    share = judge.manifest.counts.get("kept", judge.rows) / max(judge.rows, 1) if judge else 1.0
+    groups: list[list[int]] = []
+    size = float(file_bytes)
+    for i, shard in enumerate(sources.documents.shards):
+        expected = shard.bytes * share * COMPRESSED
+        # Half a shard too much is nearer to the aim than half a shard too little.
+        if not groups or size + expected / 2 > file_bytes:
+            groups.append([])
+            size = 0.0
+        groups[-1].append(i)
+        size += expected
+    shards = sources.documents.shards
+    return [
+        FileTask(
+            f"{split}-{number:05d}-of-{len(groups):05d}",
+            sum(shards[i].rows for i in group),
+            tuple(shards[i].name for i in group),
+        )
+        for number, group in enumerate(groups)
+    ]

@@ -1,0 +1,121 @@
+"""The worker of a release: joins the shards of one file, keeps what is to be kept, and says what it wrote.
+
+receipt = WriteFile(sources, schema, rejected=False, folder=folder, scratch=scratch)(task)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from curate import files
+from curate.dataset import Dataset, Shard, align
+from curate.errors import RunError
+from curate.release.parquet import Entry, ReleaseFile
+from curate.release.sources import FileTask, Sources
+from curate.step import Receipt
+
+RELEASE, MANIFEST = "release", "MANIFEST.json"
+DEFAULT, REJECTED = "default", "rejected"
+
+REJECTED_SCHEMA = pa.schema(
+    [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("reason", pa.string())]
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file that was written: for MANIFEST.json, and for the step's own manifest."""
+
+    entry: Entry
+    shard: Shard
+
+
+_WRITTEN = TypeAdapter(list[Written])
+
+
+def read_written(scratch: str, tasks: Sequence[FileTask]) -> list[Written]:
+    """What all workers wrote, in order of path."""
+    notes = [_WRITTEN.validate_json(files.read_bytes(_note(scratch, task))) for task in tasks]
+    return sorted((each for note in notes for each in note), key=lambda written: written.entry.path)
+
+
+def _note(scratch: str, task: FileTask) -> str:
+    return files.join(scratch, f"{task.name}.json")
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Writes one file of the release and, when asked, one of what was dropped; holds one shard at a time."""
+
+    sources: Sources
+    schema: pa.Schema
+    rejected: bool
+    folder: str
+    scratch: str
+
+    def __call__(self, task: FileTask) -> Receipt:
+        """Write the file of a task."""
+        release = files.join(self.folder, RELEASE)
+        counts: dict[str, int] = {}
+        rows = absent = 0
+        kept = ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)
+        dropped = ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", REJECTED_SCHEMA)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(kept)
+            if self.rejected:
+                stack.enter_context(dropped)
+            for shard in task.shards:
+                table, keep, reasons, missing = self._judged(shard)
+                absent += missing
+                rows += table.num_rows + missing
+                if not table.num_rows:
+                    continue
+                out = pc.invert(keep)
+                for pair in pc.value_counts(reasons.filter(out)).to_pylist():
+                    name = f"dropped:{pair['values']}"
+                    counts[name] = counts.get(name, 0) + pair["counts"]
+                kept.write(table.filter(keep))
+                if self.rejected:
+                    told = table.append_column("reason", reasons).filter(out)
+                    dropped.write(told.select(REJECTED_SCHEMA.names))
+        outputs = [kept, dropped] if self.rejected else [kept]
+        written = [Written(each.entry(), each.shard(RELEASE)) for each in outputs]
+        with files.atomic_output(_note(self.scratch, task)) as note:
+            note.write(orjson.dumps(_WRITTEN.dump_python(written, mode="json")))
+        lost = sum(counts.values())
+        return Receipt(task.name, rows, (written[0].shard,), absent=absent, dropped=lost, counts=counts)
+
+    def _judged(self, shard: str) -> tuple[pa.Table, pa.ChunkedArray, pa.ChunkedArray, int]:
+        """The rows that all inputs have, whether each is kept, why not, and how many are absent."""
+        given = [self.sources.documents, *self.sources.beside]
+        columns = {i: _columns(dataset, shard) for i, dataset in enumerate(given)}
+        if self.sources.judge is not None:
+            columns[len(given)] = ["keep", "reason"]
+            given.append(self.sources.judge)
+        table, absent = align(given, shard, columns)
+        if self.sources.judge is None or not table.num_rows:
+            keep = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
+            reasons = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        else:
+            keep, reasons = table.column("keep"), table.column("reason")
+            if keep.null_count or pc.any(pc.and_(pc.invert(keep), reasons.is_null())).as_py():
+                step = self.sources.judge.manifest.step
+                raise RunError(f"{shard}: {step} drops rows without a reason; run it again")
+            table = table.drop_columns(["keep", "reason"])
+        return table, keep, reasons, absent
+
+
+def _columns(dataset: Dataset, shard: str) -> list[str]:
+    """The columns of one shard: shards of one dataset may differ in theirs."""
+    if not any(each.name == shard for each in dataset.shards):
+        return []
+    with files.open_input(dataset.path(shard)) as stream:
+        return [name for name in pq.read_schema(stream).names if name != "id"]

@@ -1,0 +1,158 @@
+"""What a run comes to: which dataset is its result, what decides, which documents, and the funnel.
+
+story = Story.of(outputs)
+story.funnel.records, story.funnel.kept
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from curate.dataset import Dataset
+from curate.report.verdicts import rules_of
+from curate.summary import Funnel, funnel
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of the funnel: `rows` left here, `left` are still in after it."""
+
+    kind: str
+    label: str
+    rows: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Quarantined rows of one step with the same error."""
+
+    step: str
+    error: str
+    message: str
+    source: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """The datasets of a run by their part in it.
+
+    Attributes:
+        result: the release, or else what decides, or else the last dataset.
+        documents: where the text is; None in a run that reads none.
+        judge: the dataset with `keep`; None when everything is kept.
+        chain: what the result was made from, and the result where it is no release.
+    """
+
+    result: Dataset
+    documents: Dataset | None
+    judge: Dataset | None
+    chain: tuple[Dataset, ...]
+    funnel: Funnel
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Dataset]) -> Story | None:
+        """Find them; None when nothing but models was made."""
+        result = _last(outputs, "release") or _last(outputs, "filter") or _last(outputs, "dedup")
+        if result is None:
+            others = [each for each in outputs.values() if each.manifest.kind != "train"]
+            if not others:
+                return None
+            result = others[-1]
+        chain = result.ancestors()
+        known = {each.manifest.digest: each for each in chain}
+        if result.manifest.kind == "release":
+            role = result.manifest.details.get("judge")
+            judge = known.get(result.manifest.inputs[role]) if isinstance(role, str) else None
+            documents = known.get(result.manifest.inputs[str(result.manifest.details["documents"])])
+            return cls(result, documents, judge, tuple(chain), funnel(result, chain))
+        judge = result if result.manifest.kind in ("filter", "dedup") else None
+        documents = _documents(result, known)
+        whole = [*chain, result]
+        return cls(result, documents, judge, tuple(whole), _unreleased(result, documents, whole))
+
+    def stages(self) -> list[Stage]:
+        """The funnel line by line, quarantined rows by their error; it ends with what is kept."""
+        each = self.funnel
+        left = each.records
+        found: list[Stage] = []
+
+        def lose(kind: str, label: str, rows: int) -> None:
+            nonlocal left
+            left -= rows
+            found.append(Stage(kind, label, rows, left))
+
+        for steps, rows in each.quarantined.items():
+            errors = Counter[tuple[str, str]]()
+            for problem in problems([d for d in self.chain if d.manifest.step in steps.split(", ")]):
+                errors[problem.step, problem.error] += problem.rows
+            if sum(errors.values()) == rows:
+                for (step, error), count in errors.items():
+                    lose("quarantined", f"quarantined in {step}: {error}", count)
+            else:
+                lose("quarantined", f"quarantined in {steps}", rows)
+        if each.failed:
+            lose("quarantined", "in shards that were given up", each.failed)
+        for reason, rows in each.dropped.items():
+            if rows:
+                kind = "duplicate" if "duplicate" in reason else "dropped"
+                lose(kind, reason, rows)
+        return found
+
+
+def problems(datasets: Sequence[Dataset]) -> list[Problem]:
+    """Quarantined rows by step, error and message; messages that differ in numbers alone count as one."""
+    rows: Counter[tuple[str, str, str]] = Counter()
+    first: dict[tuple[str, str, str], tuple[str, str]] = {}
+    for dataset in datasets:
+        for table in dataset.quarantine():
+            for row in table.select(["source", "error", "message"]).to_pylist():
+                key = (dataset.manifest.step, row["error"], re.sub(r"\d+", "0", row["message"]))
+                rows[key] += 1
+                first.setdefault(key, (row["message"], row["source"]))
+    ranked = sorted(rows, key=lambda key: -rows[key])  # stable: equal counts stay in the order of steps
+    return [Problem(key[0], key[1], *first[key], rows[key]) for key in ranked]
+
+
+def _last(outputs: Mapping[str, Dataset], kind: str) -> Dataset | None:
+    found = [each for each in outputs.values() if each.manifest.kind == kind]
+    return found[-1] if found else None
+
+
+def _documents(dataset: Dataset, known: Mapping[str, Dataset]) -> Dataset | None:
+    """The nearest dataset with text that this one was made from, or itself."""
+    if dataset.manifest.kind in ("read", "clean"):
+        return dataset
+    parents = [known[digest] for digest in dataset.manifest.inputs.values()]
+    for parent in [*[p for p in parents if p.manifest.kind in ("read", "clean")], *parents]:
+        found = _documents(parent, known)
+        if found is not None:
+            return found
+    return None
+
+
+def _unreleased(result: Dataset, documents: Dataset | None, chain: Sequence[Dataset]) -> Funnel:
+    """The funnel of a run without a release: as if everything that is kept were released."""
+    manifest = result.manifest
+    if documents is None:
+        return Funnel(manifest.rows_in, {}, 0, {}, manifest.rows)
+    dropped = {f"dropped:{rule['name']}": int(str(rule["first"])) for rule in rules_of(result)}
+    if manifest.kind == "dedup" and not dropped:
+        dropped = {"dropped:exact-duplicate": manifest.counts.get("copies", 0)}
+    kept = result.rows - sum(dropped.values())
+    pretended = replace(
+        manifest,
+        inputs={"documents": documents.manifest.digest},
+        rows_in=documents.rows,
+        rows=kept,
+        dropped=sum(dropped.values()),
+        absent=documents.rows - result.rows,
+        quarantined=0,
+        counts=dropped,
+        failed=(),
+    )
+    return funnel(Dataset(result.folder, pretended), chain)

@@ -1,0 +1,30 @@
+"""Scorers: plain functions from a batch of texts to columns, and the table that names them.
+
+    scorer = SCORERS["gopher_quality"](variant="dolma")
+    scorer(TextBatch.of(["Some text."]))["words"]
+
+To add one: write a factory in a file here, add its line to the table, and a golden row to the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from curate.score.c4 import c4
+from curate.score.fasttext import language, quality
+from curate.score.fineweb import fineweb
+from curate.score.gopher import gopher_quality, gopher_repetition
+from curate.score.perplexity import perplexity
+from curate.score.scorer import Columns, Scorer
+
+SCORERS: dict[str, Callable[..., Scorer]] = {
+    "c4": c4,
+    "fineweb": fineweb,
+    "gopher_quality": gopher_quality,
+    "gopher_repetition": gopher_repetition,
+    "language": language,
+    "perplexity": perplexity,
+    "quality": quality,
+}
+
+__all__ = ["SCORERS", "Columns", "Scorer"]

@@ -1,0 +1,24 @@
+"""What a scorer is: a plain function from a batch of texts to columns.
+
+    scorer = gopher_quality(variant="dclm")     # the factory loads what it needs, once a worker
+    columns = scorer(TextBatch.of(["some text"]))
+
+The keys of the columns are suffixes: `""` stands for the entry's own name in the config, `"score"` gives
+`<entry>_score`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pyarrow as pa
+
+from curate.text.batch import TextBatch
+
+Columns = dict[str, pa.Array]
+
+
+class Scorer(Protocol):
+    """One value per row and column; no side effects, no I/O. A null text counts as an empty one."""
+
+    def __call__(self, batch: TextBatch) -> Columns: ...

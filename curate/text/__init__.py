@@ -1,0 +1,40 @@
+"""Native kernels over Arrow string buffers: splitting, counting and hashing, once per batch.
+
+    batch = TextBatch.of(["Some text."])
+    batch.words("uax29")
+
+Machine code is kept in `~/.cache/curate` (or below NUMBA_CACHE_DIR), in a folder that is named by the source of
+all kernels: Numba itself looks at the file of a kernel alone, and would run stale code when a kernel that it calls
+has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numba
+
+
+def _cache_folder() -> Path:
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    wanted = os.environ.get("NUMBA_CACHE_DIR")
+    if wanted and Path(wanted).name == name:
+        return Path(wanted)  # a worker of a process that has set it
+    cache = Path(wanted or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for base in (cache if wanted else cache / "curate", Path(tempfile.gettempdir()) / f"curate-{os.getuid()}"):
+        with contextlib.suppress(OSError):
+            (base / name).mkdir(parents=True, exist_ok=True)
+            if os.access(base / name, os.W_OK):
+                return base / name
+    return cache
+
+
+# Workers inherit the variable; the setting is for this process, which has imported Numba already.
+os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(_cache_folder())

@@ -1,0 +1,336 @@
+"""Counts behind the Gopher quality rules, over words and lines that are already found.
+
+    counts = quality_counts(batch, "uax29", DCLM)
+    counts.words, counts.bullet_lines
+
+What a bullet, an ellipsis and a word are depends on whose code is followed: see `curate.score.gopher`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.text.batch import TextBatch
+from curate.text.native import Bytes, Chars, Floats, Ints, kernel
+from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
+from curate.text.utf8 import decode, skip_space, skip_space_back
+
+DATATROVE, DCLM, DOLMA, NEMO = range(4)
+
+_HASH, _DOT = 35, 46
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCounts:
+    """One value a text; fractions are of all words or of all lines, and 0 where there are none."""
+
+    words: npt.NDArray[np.int32]
+    stop_words: npt.NDArray[np.int32]
+    mean_word_length: npt.NDArray[np.float64]
+    hash_ratio: npt.NDArray[np.float64]
+    ellipsis_ratio: npt.NDArray[np.float64]
+    bullet_lines: npt.NDArray[np.float64]
+    ellipsis_lines: npt.NDArray[np.float64]
+    alpha_words: npt.NDArray[np.float64]
+
+
+def quality_counts(batch: TextBatch, splitter: str, variant: int) -> QualityCounts:
+    """The counts of every text by a splitter and a variant."""
+    words = batch.words(splitter)
+    whole = np.empty((2, len(batch)), dtype=np.int32)
+    ratios = np.empty((6, len(batch)), dtype=np.float64)
+    _word_ratios(
+        batch.data, words.offsets, words.start, words.end, words.chars, words.flags, variant, whole, ratios
+    )
+    if variant in (DATATROVE, DCLM):
+        _symbol_ratios(batch.data, batch.offsets, words.offsets, variant, ratios)
+    if variant == DATATROVE:
+        _python_line_ratios(batch.data, batch.offsets, ratios)
+    else:
+        lines = batch.lines()
+        _line_ratios(
+            batch.data, lines.offsets, lines.start, lines.end, lines.first, lines.last, variant, ratios
+        )
+    return QualityCounts(whole[0], whole[1], *ratios)
+
+
+@kernel
+def _stop_word(data: Bytes, start: int, end: int, fold: int) -> int:
+    """Which of Gopher's stop words stands here, 1 to 8, or 0; `fold` is 32 to ignore case, or 0."""
+    size = end - start
+    if size < 2 or size > 4:
+        return 0
+    key = 0
+    for at in range(start, end):
+        if data[at] < 65:
+            return 0
+        key = (key << 8) | (data[at] | fold)
+    if size == 2:
+        return 1 if key == 0x6265 else 2 if key == 0x746F else 3 if key == 0x6F66 else 0  # be, to, of
+    if size == 3:
+        return 4 if key == 0x746865 else 5 if key == 0x616E64 else 0  # the, and
+    if key == 0x74686174:
+        return 6  # that
+    return 7 if key == 0x68617665 else 8 if key == 0x77697468 else 0  # have, with
+
+
+@kernel
+def _word_ratios(
+    data: Bytes,
+    offsets: Ints,
+    start: Ints,
+    end: Ints,
+    chars: Chars,
+    flags: Bytes,
+    variant: int,
+    whole: Chars,
+    ratios: Floats,
+) -> None:
+    fold = 32 if variant == DCLM else 0
+    for row in range(len(offsets) - 1):
+        words = offsets[row + 1] - offsets[row]
+        counted = 0
+        letters = 0
+        length = 0
+        stops = 0
+        seen = 0
+        hashes = 0
+        ellipses = 0
+        for word in range(offsets[row], offsets[row + 1]):
+            if variant != DATATROVE or flags[word] & HAS_NON_PUNCTUATION:
+                counted += 1
+                length += chars[word]
+            letters += (flags[word] & HAS_LETTER) != 0
+            stop = _stop_word(data, start[word], end[word], fold)
+            if stop:
+                stops += 1
+                seen |= 1 << stop
+            if variant == DOLMA:
+                hashes += _holds(data, start[word], end[word], _HASH)
+                ellipses += _holds(data, start[word], end[word], 0x2026)
+            elif variant == NEMO:
+                hashes += 2 * _hash_runs(data, start[word], end[word]) > chars[word]
+                ellipses += _nemo_ellipsis(data, start[word], end[word])
+        if variant == DATATROVE:  # distinct ones
+            stops = 0
+            while seen:
+                stops += seen & 1
+                seen >>= 1
+        whole[0, row] = counted
+        whole[1, row] = stops
+        ratios[0, row] = length / counted if counted else 0.0
+        ratios[1, row] = hashes / words if words else 0.0
+        ratios[2, row] = ellipses / words if words else 0.0
+        ratios[5, row] = letters / words if words else 0.0
+
+
+@kernel
+def _holds(data: Bytes, start: int, end: int, wanted: int) -> bool:
+    at = start
+    while at < end:
+        code, size = decode(data, at, end)
+        if code == wanted:
+            return True
+        at += size
+    return False
+
+
+@kernel
+def _hash_runs(data: Bytes, start: int, end: int) -> int:
+    runs = 0
+    for at in range(start, end):
+        if data[at] == _HASH and (at == start or data[at - 1] != _HASH):
+            runs += 1
+    return runs
+
+
+@kernel
+def _dots(data: Bytes, start: int, end: int) -> bool:
+    """Whether `...` ends here."""
+    return end - start >= 3 and data[end - 1] == _DOT and data[end - 2] == _DOT and data[end - 3] == _DOT
+
+
+@kernel
+def _ellipsis_sign(data: Bytes, start: int, end: int) -> bool:
+    """Whether U+2026 ends here."""
+    return end - start >= 3 and data[end - 1] == 0xA6 and data[end - 2] == 0x80 and data[end - 3] == 0xE2
+
+
+@kernel
+def _bare_ellipsis(data: Bytes, start: int, end: int) -> bool:
+    """Whether `...`, U+2026 or `-»` ends here."""
+    if end - start < 3:
+        return False
+    if data[end - 1] == 0xBB and data[end - 2] == 0xC2 and data[end - 3] == 45:
+        return True
+    return _dots(data, start, end) or _ellipsis_sign(data, start, end)
+
+
+@kernel
+def _nemo_ellipsis(data: Bytes, start: int, end: int) -> bool:
+    """Whether a word is an ellipsis, bare or in brackets, or `-»`."""
+    size = end - start
+    if size == 3:
+        return _bare_ellipsis(data, start, end)
+    if size != 5:
+        return False
+    first, last = data[start], data[end - 1]
+    if first == 91 and last == 93:
+        return _dots(data, start + 1, end - 1) or _ellipsis_sign(data, start + 1, end - 1)
+    return first == 40 and last == 41 and _dots(data, start + 1, end - 1)
+
+
+@kernel
+def _nemo_ends(data: Bytes, start: int, end: int) -> bool:
+    """Whether a line ends as NeMo Curator takes for cut off: an ellipsis, `-»` or "read more"."""
+    if _bare_ellipsis(data, start, end):
+        return True
+    if end - start >= 5 and _nemo_ellipsis(data, end - 5, end):
+        return True
+    stop = end
+    if end - start >= 11 and data[end - 1] == _DOT and data[end - 2] == _DOT:
+        stop = end - 2
+    if stop - start < 9:
+        return False
+    low = 0
+    for at in range(stop - 9, stop - 1):
+        low = (low << 8) | (data[at] | 32)
+    return low == 0x72656164206D6F72 and data[stop - 1] | 32 == 101  # "read mor", "e"
+
+
+@kernel
+def _symbol_ratios(data: Bytes, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats) -> None:
+    """Hashes and ellipses in the text, as often as Python's `str.count` finds them, over its words."""
+    for row in range(len(text_offsets) - 1):
+        words = word_offsets[row + 1] - word_offsets[row]
+        hashes = 0
+        ellipses = 0
+        dots = 0  # of a run of `.`
+        spaced = 0  # bytes of a run of `. . .`
+        for at in range(text_offsets[row], text_offsets[row + 1]):
+            byte = data[at]
+            if byte == _DOT:
+                dots += 1
+                if dots == 3:
+                    ellipses += 1
+                    dots = 0
+                if variant == DCLM:
+                    spaced = spaced + 1 if spaced % 2 == 0 else 1
+                    if spaced == 5:
+                        ellipses += 1
+                        spaced = 0
+                continue
+            dots = 0
+            if byte == 32:
+                spaced = spaced + 1 if spaced % 2 == 1 else 0
+                continue
+            spaced = 0
+            if byte == _HASH:
+                hashes += 1
+            elif byte == 0xA6 and _ellipsis_sign(data, text_offsets[row], at + 1):
+                ellipses += 1
+        ratios[1, row] = hashes / words if words else 0.0
+        ratios[2, row] = ellipses / words if words else 0.0
+
+
+@kernel
+def _bullet(code: int, variant: int) -> bool:
+    """Whether a line that starts with this code point is an item of a list."""
+    if variant == DATATROVE:
+        return code == 0x2022 or code == 45
+    if variant == DCLM:
+        return code in (0x25CF, 0x2022, 42, 45)
+    if variant == DOLMA:
+        return code == 42 or code == 45
+    if code < 0x2022:
+        return False
+    if code < 0x2219:
+        return code in (0x2022, 0x2023, 0x2043, 0x204C, 0x204D)
+    return code in (0x2219, 0x25CB, 0x25CF, 0x25D8, 0x25E6, 0x29BE, 0x29BF)
+
+
+@kernel
+def _line_ratios(
+    data: Bytes, offsets: Ints, start: Ints, end: Ints, first: Ints, last: Ints, variant: int, ratios: Floats
+) -> None:
+    for row in range(len(offsets) - 1):
+        lines = 0
+        bullets = 0
+        ellipses = 0
+        for line in range(offsets[row], offsets[row + 1]):
+            if variant == DOLMA:  # blank lines count, and white space is part of a line
+                begin, stop = start[line], end[line]
+            else:
+                begin, stop = first[line], last[line]
+                if begin == stop:
+                    continue
+            lines += 1
+            if begin == stop:
+                continue
+            code, _ = decode(data, begin, stop)
+            bullets += _bullet(code, variant)
+            if variant == NEMO:
+                ellipses += _nemo_ends(data, begin, stop)
+            elif _ellipsis_sign(data, begin, stop):
+                ellipses += 1
+            elif variant == DCLM:
+                ellipses += _dots(data, begin, stop) or _spaced_dots(data, begin, stop)
+        ratios[3, row] = bullets / lines if lines else 0.0
+        ratios[4, row] = ellipses / lines if lines else 0.0
+
+
+@kernel
+def _spaced_dots(data: Bytes, start: int, end: int) -> bool:
+    """Whether `. . .` ends here."""
+    if end - start < 5 or data[end - 2] != 32 or data[end - 4] != 32:
+        return False
+    return bool(data[end - 1] == _DOT and data[end - 3] == _DOT and data[end - 5] == _DOT)
+
+
+@kernel
+def _line_break(data: Bytes, at: int, stop: int) -> int:
+    """The size of what Python's `str.splitlines` takes for the end of a line, or 0."""
+    byte = data[at]
+    if 30 < byte < 0xC2:
+        return 0
+    if byte == 13:
+        return 2 if at + 1 < stop and data[at + 1] == 10 else 1
+    if 10 <= byte <= 12 or 28 <= byte <= 30:
+        return 1
+    if byte == 0xC2:
+        return 2 if at + 1 < stop and data[at + 1] == 0x85 else 0
+    if byte == 0xE2 and at + 2 < stop and data[at + 1] == 0x80:
+        return 3 if data[at + 2] == 0xA8 or data[at + 2] == 0xA9 else 0
+    return 0
+
+
+@kernel
+def _python_line_ratios(data: Bytes, offsets: Ints, ratios: Floats) -> None:
+    """The ratios over the lines of `str.splitlines`, blank ones too, without their outer white space."""
+    for row in range(len(offsets) - 1):
+        lines = 0
+        bullets = 0
+        ellipses = 0
+        at = offsets[row]
+        stop = offsets[row + 1]
+        while at < stop:
+            begin = at
+            gap = 0
+            while at < stop:
+                gap = _line_break(data, at, stop)
+                if gap:
+                    break
+                at += 1
+            lines += 1
+            first = skip_space(data, begin, at)
+            if first < at:
+                last = skip_space_back(data, first, at)
+                code, _ = decode(data, first, last)
+                bullets += _bullet(code, DATATROVE)
+                ellipses += _dots(data, first, last) or _ellipsis_sign(data, first, last)
+            at += gap
+        ratios[3, row] = bullets / lines if lines else 0.0
+        ratios[4, row] = ellipses / lines if lines else 0.0

@@ -1,0 +1,170 @@
+"""Small compiled helpers over UTF-8 bytes: decode, hash, white space. None reads past `end`.
+
+    code, length = decode(data, at, end)
+    key = hash_bytes(data, start, end)
+
+Invalid bytes decode as Python's `errors="replace"` does: U+FFFD once for each maximal part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.text.native import Bytes, inlined, kernel
+
+# The hash of bytes b0 b1 ... is the sum of (b + 1) * BASE^(bytes after b) modulo 2^64, so that the hash
+# of two strings joined follows from theirs and a length. Only equality of all 64 bits means something:
+# `scatter` before taking a part of it.
+BASE = np.uint64(0x9E3779B97F4A7C55)
+_B2 = np.uint64(pow(0x9E3779B97F4A7C55, 2, 1 << 64))
+_B3 = np.uint64(pow(0x9E3779B97F4A7C55, 3, 1 << 64))
+_B4 = np.uint64(pow(0x9E3779B97F4A7C55, 4, 1 << 64))
+_ONE = np.uint64(1)
+_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
+_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
+_33 = np.uint64(33)
+
+REPLACEMENT = 0xFFFD
+
+
+@inlined
+def decode(data: Bytes, at: int, end: int) -> tuple[int, int]:
+    """The code point at `at` and how many bytes it takes; needs at < end."""
+    one: int = data[at]
+    if one < 0x80:
+        return one, 1
+    two: int = data[at + 1] if at + 1 < end else 0
+    three: int = data[at + 2] if at + 2 < end else 0
+    four: int = data[at + 3] if at + 3 < end else 0
+    return decode_bytes(one, two, three, four)
+
+
+@kernel
+def decode_bytes(one: int, two: int, three: int, four: int) -> tuple[int, int]:
+    """The code point that starts with `one`, which is not ASCII, and its bytes; 0 stands for no byte.
+
+    It takes numbers, as an array that is handed from call to call costs more than the decoding.
+    """
+    if one < 0xC2 or one > 0xF4 or two & 0xC0 != 0x80:
+        return REPLACEMENT, 1
+    if one < 0xE0:
+        return ((one & 0x1F) << 6) | (two & 0x3F), 2
+    if one < 0xF0:
+        if (one == 0xE0 and two < 0xA0) or (one == 0xED and two >= 0xA0):  # overlong, surrogate
+            return REPLACEMENT, 1
+        if three & 0xC0 != 0x80:
+            return REPLACEMENT, 2
+        return ((one & 0x0F) << 12) | ((two & 0x3F) << 6) | (three & 0x3F), 3
+    if (one == 0xF0 and two < 0x90) or (one == 0xF4 and two >= 0x90):  # overlong, past U+10FFFF
+        return REPLACEMENT, 1
+    if three & 0xC0 != 0x80:
+        return REPLACEMENT, 2
+    if four & 0xC0 != 0x80:
+        return REPLACEMENT, 3
+    return ((one & 0x07) << 18) | ((two & 0x3F) << 12) | ((three & 0x3F) << 6) | (four & 0x3F), 4
+
+
+@kernel
+def decode_before(data: Bytes, start: int, at: int) -> tuple[int, int]:
+    """The code point that ends at `at` and how many bytes it takes; needs start < at."""
+    last: int = data[at - 1]
+    if last < 0x80:
+        return last, 1
+    for size in range(1, 5):
+        if at - size < start:
+            break
+        if data[at - size] & 0xC0 != 0x80:
+            code, length = decode(data, at - size, at)
+            if length == size:
+                return code, size
+            break
+    return REPLACEMENT, 1
+
+
+@kernel
+def count_chars(data: Bytes, start: int, end: int) -> int:
+    """The number of code points."""
+    chars = 0
+    at = start
+    while at < end:
+        if data[at] < 0x80:
+            at += 1
+        else:
+            _, size = decode(data, at, end)
+            at += size
+        chars += 1
+    return chars
+
+
+@kernel
+def hash_bytes(data: Bytes, start: int, end: int) -> np.uint64:
+    """The polynomial hash of data[start:end]; 0 where it is empty."""
+    key = np.uint64(0)
+    at = start
+    while at + 4 <= end:
+        part = (np.uint64(data[at]) + _ONE) * _B3 + (np.uint64(data[at + 1]) + _ONE) * _B2
+        part += (np.uint64(data[at + 2]) + _ONE) * BASE + np.uint64(data[at + 3]) + _ONE
+        key = key * _B4 + part
+        at += 4
+    while at < end:
+        key = key * BASE + np.uint64(data[at]) + _ONE
+        at += 1
+    return key
+
+
+@inlined
+def scatter(key: np.uint64) -> np.uint64:
+    """A well-mixed permutation of a hash (the end of MurmurHash3), for tables and for sampling."""
+    key ^= key >> _33
+    key *= _MIX_1
+    key ^= key >> _33
+    key *= _MIX_2
+    key ^= key >> _33
+    return key
+
+
+@inlined
+def is_space(code: int) -> bool:
+    """Whether a code point has the property White_Space."""
+    if code < 0x85:
+        return code == 32 or 9 <= code <= 13
+    if code < 0x1680:
+        return code == 0x85 or code == 0xA0
+    if code < 0x2000:
+        return code == 0x1680
+    if code <= 0x3000:
+        return code <= 0x200A or code in (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+    return False
+
+
+@kernel
+def skip_space(data: Bytes, at: int, end: int) -> int:
+    """The first position from `at` that is not white space."""
+    while at < end:
+        code, size = decode(data, at, end)
+        if not is_space(code):
+            break
+        at += size
+    return at
+
+
+@kernel
+def skip_space_back(data: Bytes, start: int, at: int) -> int:
+    """The end of the last thing before `at` that is not white space."""
+    while at > start:
+        code, size = decode_before(data, start, at)
+        if not is_space(code):
+            break
+        at -= size
+    return at
+
+
+@kernel
+def next_space(data: Bytes, at: int, end: int) -> int:
+    """The first position from `at` that is white space, or `end`."""
+    while at < end:
+        code, size = decode(data, at, end)
+        if is_space(code):
+            break
+        at += size
+    return at

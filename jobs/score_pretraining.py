@@ -1,0 +1,44 @@
+"""Run a pipeline on a Ray cluster.
+
+    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
+        python jobs/score_pretraining.py configs/pretrain.yaml --root /data/runs
+
+Inputs and the root must be places that every node sees: a shared volume or an object store. The command of a
+laptop, `curate run CONFIG`, gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from curate.engine import Resources
+from curate.engine.ray import RayEngine
+from curate.errors import CurateError
+from curate.pipeline import Pipeline
+from curate.progress import Progress
+from curate.summary import funnel_lines
+
+
+def main() -> int:
+    """Parse the command line, run, print the funnel."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="the pipeline, a YAML file")
+    parser.add_argument("--root", required=True, help="where runs are kept: a folder all nodes share, or a URL")
+    parser.add_argument("--workers", type=int, help="actors; all cores of the cluster by default")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
+    args = parser.parse_args()
+    try:
+        pipeline = Pipeline.load(args.config, args.set)
+        engine = RayEngine("auto")
+        with Progress("plain") as progress:
+            outputs = pipeline.run(args.root, engine, Resources(workers=args.workers), progress)
+    except CurateError as error:
+        print(f"score_pretraining: {error}", file=sys.stderr)
+        return error.exit_code
+    print("\n".join(funnel_lines(outputs)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

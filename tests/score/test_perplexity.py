@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curate.errors import ModelError
+from curate.score.perplexity import perplexity
+from curate.text.batch import TextBatch
+from curate.text.normalise import TextForm
+from curate.train.ngram import fit_ngram
+from curate.train.ngram_counts import count_shard
+
+
+@pytest.fixture(scope="module")
+def arpa(shared: Path) -> str:
+    return str(shared / "data/kenlm_test.arpa")
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> str:
+    counts, model = str(tmp_path / "counts.parquet"), str(tmp_path / "lm.arpa")
+    count_shard(
+        ["The tide came in.", "The tide went out."], counts, order=3, form=TextForm("ccnet_spaced", "punct")
+    )
+    fit_ngram([counts], model)
+    return model
+
+
+# log10 probabilities read off the file by hand: the longest n-gram that it has, and the back-offs before it.
+BY_HAND = {
+    # <s> looking (-0.4846522), looking on behind <s> (-0.3488368), a behind "looking on" (-0.0155266),
+    # little behind "looking on a" (-0.003061223); then </s> by the back-offs of "looking on a little",
+    # "on a little", "a little" and "little".
+    "looking on a little": [
+        *(-0.4846522, -0.3488368, -0.01552657, -0.003061223),
+        -0.4771212 - 0.4771212 - 0.69897 - 0.69897 - 1.029493,
+    ],
+    # <unk> after <s>: -1.995635 - 0.4149733; then </s> after <unk>: -1.029493 - 20.
+    "unheard": [-1.995635 - 0.4149733, -1.029493 - 20.0],
+}
+
+
+@pytest.mark.parametrize("text", BY_HAND)
+def test_perplexity_equals_the_numbers_in_the_file(arpa: str, text: str) -> None:
+    columns = perplexity(model=arpa, normaliser="none")(TextBatch.of([text]))
+    logs = BY_HAND[text]
+    assert columns["tokens"].to_pylist() == [len(logs) - 1]
+    assert columns[""][0].as_py() == pytest.approx(10 ** (-sum(logs) / len(logs)), rel=1e-4, abs=0.05)
+
+
+def test_perplexity_has_one_decimal(arpa: str) -> None:
+    (value,) = perplexity(model=arpa, normaliser="none")(TextBatch.of(["looking on a little"]))[
+        ""
+    ].to_pylist()
+    assert value == 7.0
+
+
+def test_a_text_without_a_token_has_no_perplexity(arpa: str) -> None:
+    columns = perplexity(model=arpa, normaliser="none")(TextBatch.of(["", None, " \n", "<s>", "little"]))
+    assert columns[""].is_null().to_pylist() == [True, True, True, True, False]
+    assert columns["tokens"].to_pylist() == [0, 0, 0, 0, 1]
+
+
+def test_the_normaliser_changes_what_is_scored(arpa: str) -> None:
+    batch = TextBatch.of(["LOOKING on a Little"])
+    as_is = perplexity(model=arpa, normaliser="none")(batch)[""][0].as_py()
+    lowered = perplexity(model=arpa, normaliser="ccnet")(batch)[""][0].as_py()
+    assert lowered == 7.0 < as_is
+
+
+def test_a_model_without_metadata_needs_the_normaliser_to_be_named(arpa: str) -> None:
+    with pytest.raises(ModelError, match=r"kenlm_test\.arpa: no kenlm_test\.arpa\.json.*set `normaliser:`"):
+        perplexity(model=arpa)
+
+
+def test_a_normaliser_other_than_the_models_is_refused(trained: str) -> None:
+    with pytest.raises(ModelError, match="'ccnet_spaced', but the config says 'none'"):
+        perplexity(model=trained, normaliser="none")
+    with pytest.raises(ModelError, match="'punct', but the config says 'whitespace'"):
+        perplexity(model=trained, tokeniser="whitespace")
+    assert perplexity(model=trained, normaliser="ccnet_spaced", tokeniser="punct")
+
+
+def test_a_trained_model_prefers_its_own_text(trained: str) -> None:
+    near, far = perplexity(model=trained)(TextBatch.of(["THE tide\ncame in.", "in came tide the."]))[
+        ""
+    ].to_pylist()
+    assert near < far
+
+
+def test_a_long_text_is_summed_exactly(arpa: str) -> None:
+    # Both lengths repeat one state, so their perplexities agree but for the beginning.
+    score = perplexity(model=arpa, normaliser="none")
+    short, long = score(TextBatch.of(["a " * 8000, "a " * 3_000_000]))[""].to_pylist()
+    assert long == pytest.approx(short, abs=0.1)
+
+
+def test_scores_do_not_depend_on_the_batch(trained: str) -> None:
+    score = perplexity(model=trained)
+    texts = ["The tide came in.", "", None, "Something else."]
+    whole = score(TextBatch.of(texts))
+    for i, text in enumerate(texts):
+        assert {k: v[0] for k, v in score(TextBatch.of([text])).items()} == {
+            k: v[i] for k, v in whole.items()
+        }
+    empty = score(TextBatch.of([]))
+    assert {k: v.type for k, v in empty.items()} == {"": pa.float64(), "tokens": pa.int32()}
+
+
+def test_invalid_utf8_and_nul_bytes_are_scored(trained: str) -> None:
+    raw = pa.array([b"the \xff tide\xc3", b"the\x00tide"]).cast(pa.large_binary()).view(pa.large_string())
+    assert perplexity(model=trained)(TextBatch(raw))["tokens"].to_pylist() == [4, 1]
+
+
+GOOD = b"\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1\t<unk>\n-1\t<s>\t-0.3\n-1\t</s>\n\n\\2-grams:\n-1\t<s> </s>\n\n\\end\\\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "neither an ARPA file"),
+        (b"PK\x03\x04 something else" * 50, "neither an ARPA file"),
+        (b"\x1f\x8b\x08\x00 zipped", "compressed with gzip"),
+        (GOOD[: len(GOOD) // 2], "cut short"),
+        (GOOD.replace(b"ngram 2=1", b"ngram 2=7"), "KenLM cannot load it"),
+        (GOOD.replace(b"-1\t<s> </s>", b"minus one"), "KenLM cannot load it"),
+        (b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\t<unk>\n\n\\end\\\n", "order 1"),
+        (b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(200), "KenLM cannot load it"),
+    ],
+)
+def test_a_file_that_is_no_whole_model_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "m.arpa").write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        perplexity(model=str(tmp_path / "m.arpa"), normaliser="none")
+
+
+def test_a_small_model_with_a_comment_loads(tmp_path: Path) -> None:
+    (tmp_path / "m.arpa").write_bytes(b"# by hand\n\n" + GOOD)
+    score = perplexity(model=str(tmp_path / "m.arpa"), normaliser="none")
+    # <unk> after <s>: -1 - 0.3, then </s>: -1; the mean of two is 1.15.
+    assert score(TextBatch.of(["x"]))[""].to_pylist() == [round(10**1.15, 1)]
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.arpa: no such model file"):
+        perplexity(model=str(tmp_path / "none.arpa"), normaliser="none")
