@@ -9,30 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Annotated, cast
+from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
 
 from curate import files
-from curate.dataset import MANIFEST, Dataset
+from curate.dataset import Dataset
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
-from curate.errors import ConfigError, CurateError
+from curate.errors import CurateError
 from curate.explain import explain_row
-from curate.pipeline import RESOLVED, Pipeline
-from curate.progress import Event, Progress, Style
+from curate.pipeline import REPORT, Pipeline, open_run, pipeline_of, write_report
+from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
-from curate.report.build import build_report
 from curate.summary import funnel_lines
 
 LOG = "events.jsonl"
-REPORT = "report.html"
 
 app = typer.Typer(
     name="curate",
@@ -97,10 +94,8 @@ def run(
     folder = pipeline.folder(root)
     files.make_folder(folder)
     resources = Resources(workers=workers, retries=retries, timeout=timeout, keep_going=keep_going)
-    with _log(folder) as log, _engine(on, address) as engine, Progress(cast(Style, progress.value), log) as shown:
+    with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
         outputs = pipeline.run(root, engine, resources, shown)
-        with files.atomic_output(files.join(folder, REPORT)) as out:
-            out.write(build_report(pipeline.name, outputs).encode())
         for line in funnel_lines(outputs):
             shown.line(line)
         shown.line(f"report       {files.shown(files.join(folder, REPORT))}")
@@ -114,7 +109,7 @@ def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = No
 
 def _show_plan(pipeline: Pipeline, root: str) -> None:
     _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {files.shown(pipeline.folder(root))}")
-    for planned in pipeline.plan(root):
+    for planned in pipeline.plan(pipeline.folder(root)):
         state = f"done, {planned.rows:,} rows" if planned.done and planned.rows is not None else "to do"
         reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""
         digest = planned.digest[:8] if planned.digest else "after its inputs"
@@ -125,7 +120,7 @@ def _show_plan(pipeline: Pipeline, root: str) -> None:
 def status(run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")]) -> None:
     """Show how far a run is: its steps, their rows, and what was quarantined."""
     outputs = open_run(run)
-    for planned in _pipeline_of(run).plan(os.path.dirname(run.rstrip("/")) or "."):
+    for planned in pipeline_of(run).plan(run):
         state = "done" if planned.done else "to do"
         rows = f"{planned.rows:,} rows" if planned.rows is not None else ""
         _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {state:<6} {rows}")
@@ -136,10 +131,7 @@ def status(run: Annotated[str, typer.Argument(help="The folder of a run, as runs
 @app.command()
 def report(run: Annotated[str, typer.Argument(help="The folder of a run.", metavar="RUN")]) -> None:
     """Write the report of a run again: one HTML file that needs no network."""
-    path = files.join(run, REPORT)
-    with files.atomic_output(path) as out:
-        out.write(build_report(os.path.basename(run.rstrip("/")), open_run(run)).encode())
-    _print(path)
+    _print(write_report(run, open_run(run)))
 
 
 @app.command()
@@ -188,29 +180,6 @@ def verify(release: Annotated[str, typer.Argument(help="The folder of a release.
     _print(f"{release}: every file and row is as its manifest says")
 
 
-def open_run(run: str) -> dict[str, Dataset]:
-    """The finished outputs of a run by the names of their steps, in the order of the config.
-
-    Raises:
-        ConfigError: no run is there.
-    """
-    root = os.path.dirname(run.rstrip("/")) or "."
-    pipeline = _pipeline_of(run)
-    return {
-        planned.node.name: Dataset.open(files.join(run, f"{planned.node.name}-{planned.digest[:8]}"))
-        for planned in pipeline.plan(root)
-        if planned.done and planned.digest
-    }
-
-
-def _pipeline_of(run: str) -> Pipeline:
-    path = files.join(run, RESOLVED)
-    if not files.exists(path):
-        hint = " (this is one dataset; name the folder above it)" if files.exists(files.join(run, MANIFEST)) else ""
-        raise ConfigError(f"{run}: holds no {RESOLVED}, so it is not the folder of a run{hint}")
-    return Pipeline.load(path)
-
-
 @contextlib.contextmanager
 def _engine(on: Where, address: str | None) -> Iterator[Engine]:
     if on is Where.local:
@@ -224,7 +193,7 @@ def _engine(on: Where, address: str | None) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _log(folder: str) -> Iterator[object]:
+def _log(folder: str) -> Iterator[Callable[[Event], None] | None]:
     """Events of this and earlier runs, with times; beside the outputs, never part of them."""
     if files.is_remote(folder):
         yield None

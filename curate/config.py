@@ -126,7 +126,7 @@ def _plain(node: yaml.Node, where: Path, lines: dict[Path, int], file: str) -> P
     if kind == "timestamp":
         return str(node.value)
     # A constructor of its own for each scalar: PyYAML has no other way from a node to a safe value.
-    value: Plain = yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    value: Plain = yaml.SafeLoader("").construct_object(node)
     return value
 
 

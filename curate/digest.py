@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 from pydantic import JsonValue
+from typing_extensions import Buffer
 
 # None, bool, int, float, str, and lists and dicts of those: what JSON can say.
 Plain: TypeAlias = JsonValue
@@ -73,7 +74,7 @@ class RowDigest:
             total.update(self._parts[path].digest())
         return total.hexdigest()
 
-    def _feed(self, path: str, data: np.ndarray | bytes | memoryview) -> None:
+    def _feed(self, path: str, data: Buffer) -> None:
         if path not in self._parts:
             self._parts[path] = xxhash.xxh3_128()
         self._parts[path].update(data)

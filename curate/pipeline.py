@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, Generic, TypeVar
 
 import orjson
 import yaml
@@ -32,29 +32,35 @@ from curate.errors import ConfigError, nearest
 from curate.lock import lock
 from curate.progress import Progress
 from curate.read.step import ReadConfig
+from curate.report.build import build_report
 from curate.step import Job, Result, Step, StepConfig, execute
 
 FINGERPRINTS = ".fingerprints.json"
 RESOLVED = "config.yaml"
+REPORT = "report.html"
+
+
+C = TypeVar("C", bound=StepConfig)
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[C]):
     """A kind of step: the version of its code, how its config is read, and what it does."""
 
     version: int
-    parse: Callable[[Plain, Path], StepConfig]
-    run: Callable[[Job, StepConfig], Result]
+    parse: Callable[[Plain, Path], C]
+    run: Callable[[Job, C], Result]
 
 
-KINDS: dict[str, Kind] = {
-    "read": Kind(curate.read.step.VERSION, functools.partial(validate, ReadConfig), cast(..., curate.read.step.run)),
-    "clean": Kind(curate.clean.step.VERSION, curate.clean.step.parse, cast(..., curate.clean.step.run)),
-    "score": Kind(curate.score.step.VERSION, curate.score.step.parse, cast(..., curate.score.step.run)),
-    "dedup": Kind(curate.dedup.step.VERSION, curate.dedup.step.parse, cast(..., curate.dedup.step.run)),
-    "train": Kind(curate.train.step.VERSION, curate.train.step.parse, cast(..., curate.train.step.run)),
-    "filter": Kind(curate.filter.step.VERSION, curate.filter.step.parse, cast(..., curate.filter.step.run)),
-    "release": Kind(curate.release.step.VERSION, curate.release.step.parse, cast(..., curate.release.step.run)),
+# Each kind takes the config that it parsed itself, which a table cannot say.
+KINDS: dict[str, Kind[Any]] = {
+    "read": Kind(curate.read.step.VERSION, functools.partial(validate, ReadConfig), curate.read.step.run),
+    "clean": Kind(curate.clean.step.VERSION, curate.clean.step.parse, curate.clean.step.run),
+    "score": Kind(curate.score.step.VERSION, curate.score.step.parse, curate.score.step.run),
+    "dedup": Kind(curate.dedup.step.VERSION, curate.dedup.step.parse, curate.dedup.step.run),
+    "train": Kind(curate.train.step.VERSION, curate.train.step.parse, curate.train.step.run),
+    "filter": Kind(curate.filter.step.VERSION, curate.filter.step.parse, curate.filter.step.run),
+    "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 
 
@@ -125,9 +131,8 @@ class Pipeline:
         """The folder of this pipeline's runs under `root`."""
         return files.join(files.absolute(root), self.name)
 
-    def plan(self, root: str) -> list[Planned]:
-        """What a run would do: every step, its digest, and whether its output is there."""
-        folder = self.folder(root)
+    def plan(self, folder: str) -> list[Planned]:
+        """What a run in this folder would do: every step, its digest, and whether its output is there."""
         done: dict[str, Dataset] = {}
         planned: list[Planned] = []
         for node in self.nodes:
@@ -141,7 +146,7 @@ class Pipeline:
         return planned
 
     def run(self, root: str, engine: Engine, resources: Resources, progress: Progress) -> dict[str, Dataset]:
-        """Run what is not done yet; the outputs of all steps by name.
+        """Run what is not done yet and write the report; the outputs of all steps by name.
 
         Raises:
             CurateError: what is wrong and what to do; what was done is kept.
@@ -161,6 +166,7 @@ class Pipeline:
                 except BadValue as error:
                     raise self.document.locate(error) from None
                 progress.line(_told(done[node.name], there, time.monotonic() - started))
+            write_report(folder, done)
         return done
 
     def _trained(self, node: Node) -> dict[str, str]:
@@ -231,7 +237,43 @@ class Pipeline:
         return known[key]
 
 
-def _run(kind: Kind, config: StepConfig, job: Job) -> Result:
+def write_report(folder: str, outputs: Mapping[str, Dataset]) -> str:
+    """Write the report of a run into its folder; where it lies."""
+    path = files.join(folder, REPORT)
+    name = folder.rstrip("/").rsplit("/", 1)[-1]
+    with files.atomic_output(path) as out:
+        out.write(build_report(name, outputs).encode())
+    return path
+
+
+def pipeline_of(run: str) -> Pipeline:
+    """The pipeline of the run in a folder.
+
+    Raises:
+        ConfigError: no run is there.
+    """
+    path = files.join(run, RESOLVED)
+    if not files.exists(path):
+        hint = " (this is one dataset; name the folder above it)" if files.exists(files.join(run, MANIFEST)) else ""
+        raise ConfigError(f"{run}: holds no {RESOLVED}, so it is not the folder of a run{hint}")
+    return Pipeline.load(path)
+
+
+def open_run(run: str) -> dict[str, Dataset]:
+    """The finished outputs of a run by the names of their steps, in the order in which they ran.
+
+    Raises:
+        ConfigError: no run is there.
+    """
+    planned = pipeline_of(run).plan(run)
+    return {
+        each.node.name: Dataset.open(files.join(run, f"{each.node.name}-{each.digest[:8]}"))
+        for each in planned
+        if each.done and each.digest
+    }
+
+
+def _run(kind: Kind[Any], config: StepConfig, job: Job) -> Result:
     return kind.run(job, config)
 
 

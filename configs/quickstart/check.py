@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from curate.cli import open_run
 from curate.errors import CurateError
+from curate.pipeline import open_run
 
 
 def main(run: str) -> None:

@@ -173,7 +173,7 @@ class _Write:
             here = places[:, 0] == shard
             ids = _column(self._documents, self._shards[shard])
             result[here] = ids.take(pa.array(places[here, 1])).to_pylist()
-        return result.tolist()  # type: ignore[no-any-return]  # strings
+        return result.tolist()
 
 
 def _column(documents: Dataset, shard: str) -> pa.Array:

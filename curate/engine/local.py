@@ -91,7 +91,7 @@ class _Pool:
                 busy = [w for w in self._workers if w.index is not None]
                 wait([w.pipe for w in busy] + [w.process.sentinel for w in busy], self._patience(busy))
                 for worker in busy:
-                    outcome = self._check(worker)
+                    outcome: Outcome[R] | None = self._check(worker)
                     if outcome is not None:
                         left -= 1
                         yield outcome
@@ -162,11 +162,16 @@ class _Pool:
         worker.process.join()
 
 
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
 def _work(pipe: Connection, make: Callable[[], Callable[[T], R]]) -> None:
     """The body of a worker process: ends with its parent, or when the pipe is closed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     worker = Worker(make)
     while True:
         try:

@@ -15,9 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from curate.engine import Outcome, Resources
@@ -26,12 +27,14 @@ from curate.errors import RunError
 
 T = TypeVar("T")
 R = TypeVar("R")
+# What an actor answers with, and the actors themselves, are dynamic objects of Ray.
+Ref: TypeAlias = "ray.ObjectRef[Any]"
 
 
 @dataclass
 class _Running:
     index: int
-    actor: ray.actor.ActorHandle
+    actor: ActorHandle[Any]
     started: float
 
 
@@ -53,7 +56,7 @@ class RayEngine:
             if where:
                 ray.init(address=where, log_to_driver=False)
             else:
-                ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+                ray.init(address="local", include_dashboard=False, log_to_driver=False, configure_logging=False)
                 self._own = True
         except (ConnectionError, RuntimeError, ValueError) as error:
             line = " ".join(str(error).split())[:200]
@@ -68,13 +71,13 @@ class RayEngine:
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
     ) -> Iterator[Outcome[R]]:
         """See `curate.engine.Engine.map`; an item that lost its worker goes to another node if there is one."""
-        cores = int(ray.cluster_resources().get("CPU", 1))
+        cores = int(_total("CPU"))
         size = max(1, min(resources.workers or cores, len(items)))
         make_ref = ray.put(make)
-        hire = ray.remote(Worker).options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", name=None)
+        hire: Any = ray.remote(Worker).options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", name=None)
         waiting, lost = deque(range(len(items))), [0] * len(items)
-        idle = [hire.remote(make_ref) for _ in range(size)]
-        running: dict[ray.ObjectRef, _Running] = {}
+        idle: list[ActorHandle[Any]] = [hire.remote(make_ref) for _ in range(size)]
+        running: dict[Ref, _Running] = {}
         try:
             while waiting or running:
                 while waiting and idle:
@@ -109,7 +112,12 @@ class RayEngine:
                 ray.kill(actor)
 
 
-def _patience(running: dict[ray.ObjectRef, _Running], timeout: float | None) -> float | None:
+def _total(resource: str) -> float:
+    found: float = ray.cluster_resources().get(resource, 1)  # type: ignore[no-untyped-call]  # Ray has no types here
+    return found
+
+
+def _patience(running: dict[Ref, _Running], timeout: float | None) -> float | None:
     if timeout is None:
         return None
     return max(0.0, min(job.started for job in running.values()) + timeout - time.monotonic())

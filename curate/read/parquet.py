@@ -36,20 +36,23 @@ def read_parquet(stream: BinaryIO, path: str, options: Options) -> Iterator[Chun
         yield _bad(0, "not-parquet", message, source.read(SAMPLE))
         return
     columns = check_schema(file.schema_arrow, path, options)
-    start = 0
+    place = 0  # the row that comes next
     for group in range(file.num_row_groups):
         meta = file.metadata.row_group(group)
+        end = place + max(0, meta.num_rows)
         rows = max(1, min(_MOST_ROWS, options.chunk_bytes * meta.num_rows // max(1, meta.total_byte_size)))
         batches = file.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False)
-        place = start
-        start += meta.num_rows
+        fault = "it has fewer"
         try:
             for batch in batches:
                 yield clean(pa.Table.from_batches([batch]), place, path, options)
                 place += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            message = f"rows {place:,} to {start - 1:,} cannot be read: the row group is damaged ({error})"
+            fault = str(error)
+        if place < end:
+            message = f"rows {place:,} to {end - 1:,} cannot be read: the row group is damaged ({fault})"
             yield _bad(place, "corrupt-parquet", message, b"")
+            place = end
 
 
 def _bad(row: int, error: str, message: str, sample: bytes) -> Chunk:

@@ -28,6 +28,7 @@ from curate.read.hub import stream_dataset
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
+CHUNK_BYTES = 8_000_000
 
 
 class ReadConfig(StepConfig):
@@ -152,6 +153,7 @@ class _Reader:
                     text=config.text,
                     columns=config.columns,
                     max_bytes=config.max_row_bytes,
+                    chunk_bytes=min(CHUNK_BYTES, config.shard_bytes),
                 )
                 yield from ((file.name, chunk) for chunk in chunks)
 

@@ -17,28 +17,21 @@ from markupsafe import Markup
 
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.report.charts import histogram_svg, number
+from curate.report.charts import histogram_svg
 from curate.report.columns import (
     Column,
     Histogram,
     Label,
-    Place,
     histogram,
     label_columns,
     labels,
-    nearest,
     numeric_columns,
     read_column,
 )
-from curate.report.samples import Row, fetch
+from curate.report.examples import Edge, Near, Samples, examples, near_thresholds
 from curate.report.story import Stage, Story, problems
-from curate.report.verdicts import ABSENT, KEPT, Codes, Verdicts, rules_of
-
-NEAR = 3  # documents on each side of a threshold
-EACH = 2  # samples of each rule
-
-_SIGNS = {"at_least": "≥", "at_most": "≤", "above": ">", "below": "<", "top": "≥", "bottom": "≤"}
-_WORDS = {"equals": "is", "one_of": "is one of", "top": "highest, down to", "bottom": "lowest, up to"}
+from curate.report.verdicts import KEPT, Codes, Verdicts, rules_of
+from curate.report.words import SIGNS, number, plain, says, short, threshold_of
 
 
 @dataclass(frozen=True)
@@ -63,41 +56,6 @@ class Labels:
     most: int
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A document with its score and what became of it."""
-
-    row: Row
-    value: str
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Edge:
-    """The documents on both sides of a threshold."""
-
-    rule: str
-    says: str
-    failed: tuple[Shown, ...]
-    passed: tuple[Shown, ...]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Documents that a rule dropped."""
-
-    rule: str
-    first: int
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class _Near:
-    rule: dict[str, Plain]
-    failed: tuple[tuple[Place, float, int], ...]
-    passed: tuple[tuple[Place, float, int], ...]
-
-
 def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
     """The page of a run.
 
@@ -118,7 +76,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         judge = story.judge
         verdicts = Verdicts.of(judge) if judge is not None else None
         rules = rules_of(judge) if judge is not None else []
-        near: list[_Near] = []
+        near: list[Near] = []
         for dataset in _scored(story, outputs):
             made = set(_of_inputs(dataset, outputs))
             codes = verdicts.beside(dataset) if verdicts else _all_kept(dataset)
@@ -128,15 +86,17 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
                 card = _card(column, about)
                 if card is not None:
                     cards.append(card)
-                    near += _near(column, about, verdicts)
+                    if verdicts is not None:
+                        near += near_thresholds(column, about, verdicts)
             for label_name in label_columns(dataset, ["id", "text", "source", *made]):
                 found = labels(dataset, label_name, codes)
                 most = max((each.kept + each.dropped for each in found), default=1)
                 lists.append(Labels(dataset.manifest.step, label_name, found, most))
-        edges, samples = _examples(story, verdicts, near, outputs)
+        if verdicts is not None and story.documents is not None:
+            known = {each.manifest.digest: each for each in (*outputs.values(), *story.chain)}
+            edges, samples = examples(story.documents, verdicts, near, known)
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters.update(count=lambda n: f"{n:,}", number=number, percent=_percent, plain=_plain)
-    page.tests["mapping_of_values"] = lambda value: isinstance(value, dict)
+    page.filters.update(count=lambda n: f"{n:,}", number=number, percent=_percent, plain=plain)
     template = page.from_string((resources.files("curate.report") / "template.html").read_text("utf-8"))
     stages = story.stages() if story else []
     return template.render(
@@ -148,7 +108,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         lists=lists,
         edges=edges,
         samples=samples,
-        rules=[{**rule, "says": _says(rule)} for rule in rules],
+        rules=[{**rule, "says": says(rule)} for rule in rules],
         problems=problems(list(outputs.values())),
         models=[(n, d.manifest) for n, d in outputs.items() if d.manifest.kind == "train"],
         steps=[(n, d.manifest) for n, d in outputs.items()],
@@ -176,113 +136,14 @@ def _all_kept(dataset: Dataset) -> dict[str, Codes]:
     return {shard.name: np.full(shard.rows, KEPT, np.uint16) for shard in dataset.shards}
 
 
-def _threshold(rule: Mapping[str, Plain]) -> float | None:
-    """The number a rule compares with, when it is one."""
-    value = rule["value"]
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if numeric and rule["comparison"] in _SIGNS else None  # type: ignore[arg-type]  # checked
-
-
 def _card(column: Column, rules: Sequence[Mapping[str, Plain]]) -> Card | None:
-    lines = [(value, str(rule["comparison"])) for rule in rules if (value := _threshold(rule)) is not None]
+    lines = [(value, str(rule["comparison"])) for rule in rules if (value := threshold_of(rule)) is not None]
     figure = histogram(column, [value for value, _ in lines])
     if figure is None:
         return None
-    svg = histogram_svg(figure, [(value, f"{_SIGNS[sign]} {number(value)}") for value, sign in lines])
-    said = tuple(f"{_says(rule)} — {rule['first']:,} dropped" for rule in rules)
+    svg = histogram_svg(figure, [(value, f"{SIGNS[sign]} {number(value)}") for value, sign in lines])
+    said = tuple(f"{short(rule)}: {rule['first']:,} dropped" for rule in rules)
     return Card(column.dataset.manifest.step, column.name, figure, svg, said, column.step)
-
-
-def _near(column: Column, rules: Sequence[dict[str, Plain]], verdicts: Verdicts | None) -> Iterator[_Near]:
-    for rule in rules:
-        threshold = _threshold(rule)
-        if threshold is None or verdicts is None:
-            continue
-        sides = nearest(column, verdicts.reasons.index(str(rule["name"])), threshold, NEAR)
-        failed, passed = (
-            tuple((column.place(i), float(column.values[i]), int(column.codes[i])) for i in side)
-            for side in sides
-        )
-        if failed or passed:
-            yield _Near(rule, failed, passed)
-
-
-def _examples(
-    story: Story, verdicts: Verdicts | None, near: Sequence[_Near], outputs: Mapping[str, Dataset]
-) -> tuple[list[Edge], list[Samples]]:
-    """Documents around every threshold and of every rule; their text is read in one go."""
-    if verdicts is None or story.documents is None:
-        return [], []
-    dropped = {i: _spread(verdicts, i) for i in range(len(verdicts.reasons))}
-    places = [place for each in near for side in (each.failed, each.passed) for place, _, _ in side]
-    places += [place for some in dropped.values() for place in some]
-    known = {each.manifest.digest: each for each in (*outputs.values(), *story.chain)}
-    rows = fetch(story.documents, known, places)
-
-    def show(side: Sequence[tuple[Place, float, int]]) -> tuple[Shown, ...]:
-        return tuple(Shown(rows[p], number(v), _verdict(verdicts, code)) for p, v, code in side if p in rows)
-
-    order = {name: i for i, name in enumerate(verdicts.reasons)}
-    ranked = sorted(near, key=lambda each: order[str(each.rule["name"])])
-    edges = [
-        Edge(str(each.rule["name"]), _says(each.rule), show(each.failed), show(each.passed))
-        for each in ranked
-    ]
-    first = [
-        int(sum((codes == i).sum() for codes in verdicts.codes.values()))
-        for i in range(len(verdicts.reasons))
-    ]
-    samples = [
-        Samples(name, first[i], tuple(rows[place] for place in dropped[i] if place in rows))
-        for i, name in enumerate(verdicts.reasons)
-        if dropped[i]
-    ]
-    return edges, samples
-
-
-def _verdict(verdicts: Verdicts, code: int) -> str:
-    return (
-        "kept" if code == KEPT else "not judged" if code == ABSENT else f"dropped: {verdicts.reasons[code]}"
-    )
-
-
-def _spread(verdicts: Verdicts, code: int) -> list[Place]:
-    """A few rows with a code, spread over the whole: the first ones tend to be from one source."""
-    counts = [(shard, np.flatnonzero(codes == code)) for shard, codes in verdicts.codes.items()]
-    total = sum(len(found) for _, found in counts)
-    wanted = sorted(
-        {total * (2 * i + 1) // (2 * EACH) for i in range(EACH)} if total > EACH else range(total)
-    )
-    places = []
-    start = 0
-    for shard, found in counts:
-        places += [
-            Place(verdicts.judge.manifest.digest, shard, int(found[i - start]))
-            for i in wanted
-            if 0 <= i - start < len(found)
-        ]
-        start += len(found)
-    return places
-
-
-def _says(rule: Mapping[str, Plain]) -> str:
-    """A rule in words: what a kept row satisfies."""
-    if rule["column"] == "keep":
-        return "kept by an earlier step"
-    comparison, value = str(rule["comparison"]), rule["value"]
-    sign = _WORDS.get(comparison) or _SIGNS.get(comparison, comparison)
-    return f"{rule['column']} {sign} {_plain(value)}"
-
-
-def _plain(value: Plain) -> str:
-    """A value of a manifest for a reader."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return number(value)
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
-    return "none" if value is None else str(value)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -11,22 +11,10 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from curate.report.columns import Histogram
+from curate.report.words import number
 
 WIDTH, HEIGHT = 360, 152
 LEFT, RIGHT, TOP, BOTTOM = 6, 354, 22, 128
-
-
-def number(value: float) -> str:
-    """A number for a reader: 1,234 or 0.0123 or 1.2e-7.
-
-    >>> number(1234567.0), number(0.01234567), number(3.0)
-    ('1,234,567', '0.01235', '3')
-    """
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if 1000 <= abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
 
 
 def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) -> Markup:

@@ -146,7 +146,7 @@ def histogram(column: Column, thresholds: Sequence[float]) -> Histogram | None:
 
 def _edges(low: float, high: float, *, log: bool, integers: bool) -> npt.NDArray[np.float64]:
     if integers and high - low < BINS:
-        return np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
+        return np.arange(math.floor(low), math.ceil(high) + 2, dtype=np.float64) - 0.5
     if high <= low:
         margin = abs(low) * 0.05 or 0.5
         return np.array([low - margin, low + margin])

@@ -29,7 +29,7 @@ from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_
 _BINARY = b"mmap lm http://kheafield.com/code"
 _GZIP = b"\x1f\x8b"
 _MIN_ORDER, _MAX_ORDER = 2, 6  # what the `kenlm` package is built for
-# The library sums a sentence in 32-bit floats. Up to this many tokens that costs less than 1e-5 of the mean.
+# The library sums a sentence in 32-bit floats. Up to this many tokens that costs the mean about 1e-6.
 _ONE_CALL = 8192
 
 

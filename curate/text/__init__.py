@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numba
+import numba.core.config
 
 
 def _cache_folder() -> Path:
@@ -37,4 +38,5 @@ def _cache_folder() -> Path:
 
 
 # Workers inherit the variable; the setting is for this process, which has imported Numba already.
-os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(_cache_folder())
+os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
+setattr(numba.core.config, "CACHE_DIR", os.environ["NUMBA_CACHE_DIR"])  # noqa: B010  # made at run time, unknown to mypy

@@ -27,20 +27,21 @@ from curate.text.utf8 import BASE, next_space, skip_space, skip_space_back
 # and few others ("etc.", "fig." and "e.g." end a sentence there). Letters with periods between them and
 # single letters are recognised by their shape.
 ABBREVIATIONS = """
-    adm ala ariz aug ave bros calif chg cie co col colo conn corp cos ct dec dr feb fla fri ft ga gen ill inc
-    jan jr kan ky lt ltd maj messrs mg mich minn mr mrs ms nev nov oct ok okla ore pa ph.d prof rep reps sen
-    sep sept sr st sw tenn tues va vs vt w.va wash wed wis yr
+    adm ala ariz aug ave bros calif chg cie co col colo conn corp cos ct dec dr feb fla fri ft ga gen
+    ill inc jan jr kan ky lt ltd maj messrs mg mich minn mr mrs ms nev nov oct ok okla ore pa ph.d prof
+    rep reps sen sep sept sr st sw tenn tues va vs vt w.va wash wed wis yr
 """
 
 # Words that are common in lower case, so that a capital shows the start of a sentence.
 STARTERS = """
-    a about according after again all also although among an and another any are as at because been before
-    both but by can could despite did do does during each even every few finally first for from get had has
-    have he her here his how however i if in indeed instead into is it its last later many may meanwhile more
-    moreover most much my never nevertheless next no nonetheless nor not now of on once one only or other our
-    out over perhaps please read recent see separately several she should similarly since so some soon still such that
-    the their them then there therefore these they this those though through thus to today two under until
-    up was we well were what when where whether which while who why will with without would yes yet you your
+    a about according after again all also although among an and another any are as at because been
+    before both but by can could despite did do does during each even every few finally first for from
+    get had has have he her here his how however i if in indeed instead into is it its last later many
+    may meanwhile more moreover most much my never nevertheless next no nonetheless nor not now of on
+    once one only or other our out over perhaps please read recent see separately several she should
+    similarly since so some soon still such that the their them then there therefore these they this
+    those though through thus to today two under until up was we well were what when where whether which
+    while who why will with without would yes yet you your
 """
 
 

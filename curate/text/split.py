@@ -211,7 +211,8 @@ def _bridges(left: int, mark: int, right: int) -> bool:
 def _segment(data: Bytes, at: int, stop: int, props: Props) -> tuple[int, int, int]:
     """Where the segment that starts at `at` ends, the properties found in it, its code points."""
     code, size = decode(data, at, stop)
-    found = props[code]
+    found = 0  # signed from the start: numba would make a float of signed and unsigned
+    found |= props[code]
     left = found & p.CLASS_MASK
     at += size
     length = 1

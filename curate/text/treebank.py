@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.text.native import Bytes, Chars, Ints, Keys, Props, kernel
-from curate.text.props import ALNUM, DIGIT
+from curate.text.props import ALNUM, CLASS_MASK, DIGIT, EXTEND
 from curate.text.sentences import next_sentence
 from curate.text.utf8 import (
     BASE,
@@ -122,11 +122,11 @@ def _opens(data: Bytes, begin: int, at: int) -> bool:
 
 @kernel
 def _word_char(data: Bytes, at: int, end: int, props: Props) -> bool:
-    """Whether a letter, a digit or an underscore stands at `at`."""
+    """Whether a letter, a digit, a mark on one or an underscore stands at `at`."""
     if at >= end:
         return False
     code, _ = decode(data, at, end)
-    return code == 95 or props[code] & ALNUM != 0
+    return code == 95 or props[code] & ALNUM != 0 or props[code] & CLASS_MASK == EXTEND
 
 
 @kernel
@@ -134,7 +134,7 @@ def _word_char_before(data: Bytes, begin: int, at: int, props: Props) -> bool:
     if at <= begin:
         return False
     code, _ = decode_before(data, begin, at)
-    return code == 95 or props[code] & ALNUM != 0
+    return code == 95 or props[code] & ALNUM != 0 or props[code] & CLASS_MASK == EXTEND
 
 
 @kernel

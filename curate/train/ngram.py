@@ -13,8 +13,8 @@ count occurrences; three discounts an order, from the counts of counts; interpol
 distribution over the words and `<unk>`. `lmplz` enters the very last n-gram of its sort order into the
 counts of counts with its occurrences, which depends on the order of the text; this does not.
 
-Memory: about 150 bytes per different n-gram of the highest order, for order 5: 0.2 GB for 5 MB of prose,
-30 GB for a gigabyte. Reduce the order or take a sample of the text for more.
+Memory: about 400 bytes per different n-gram of the highest order, for order 5: 0.4 GB for 5.7 MB of prose, so
+about 60 GB for a gigabyte. Lower the order or take a sample of the text where that is too much.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def estimate(counts: Counts) -> list[Estimate]:
         gammas.append(gamma)
         lower = probability
         estimates.append(Estimate(level.words, np.log10(np.minimum(probability, 1.0)), np.zeros(0), three))
-    backoffs = [*(np.log10(gamma) for gamma in gammas[1:]), np.zeros(0)]
+    # A discount can be exactly 0 and leave nothing to back off with; -99 is what ARPA files have for that.
+    backoffs = [*(np.log10(np.maximum(gamma, 1e-99)) for gamma in gammas[1:]), np.zeros(0)]
     return [
         Estimate(e.words, e.probability, backoff, e.discounts)
         for e, backoff in zip(estimates, backoffs, strict=True)

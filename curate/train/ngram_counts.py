@@ -67,7 +67,7 @@ def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) 
     name only when it is whole, so a killed run counts again only what is not there.
 
     Args:
-        texts: the texts; held as word numbers, 4 bytes a word and more while sorting (about 60 at order 5).
+        texts: the texts; held as word numbers, 4 bytes a word and about 100 while sorting, at order 5.
         path: the file to write, local or remote.
         order: the highest order, 1 to 6.
         form: how a text becomes words.

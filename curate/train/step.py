@@ -103,7 +103,7 @@ def parse(value: Plain, path: Path) -> TrainConfig:
     if name not in METHODS:
         raise BadValue((*path, name), f"no method {name!r}; {nearest(name, METHODS)}")
     return TrainConfig.model_construct(
-        method=cast("FastText | Ngram", validate(METHODS[name], args, (*path, name)))
+        method=validate(METHODS[name], args, (*path, name))
     )
 
 

@@ -45,7 +45,7 @@ def test_citations_are_removed_from_lines_that_stay(line: str, edited: str) -> N
 
 
 def test_a_document_to_be_dropped_keeps_its_cleaned_text() -> None:
-    text, columns = c4()(TextBatch.of([f"Menu\n{PROSE}\nThere is one {'{'} in this line."]))
+    text, columns = c4()(TextBatch.of([f"Menu\n{PROSE}\nThere is one {{ in this line."]))
     assert text.to_pylist() == [f"{PROSE}\nThere is one {{ in this line."]
     assert columns["reason"].to_pylist() == ["curly_bracket"]
 

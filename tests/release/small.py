@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import curate.release.step
 from curate.config import validate
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.engine import Resources
+from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
 from curate.read.step import ReadConfig
@@ -55,30 +55,34 @@ def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def run_measure(job: Job) -> Result:
-    make = functools.partial(functools.partial, MapShard(measure, job.step.name, job.folder, ["id", "text"]))
+    make = functools.partial(functools.partial, MapShard(measure, job.step.name, job.folder, ["id", "text", "source"]))
     return Result(job.map("", make, shard_tasks(job.inputs["from"])))
 
 
 class Small:
     """Runs steps under one root, one after the other."""
 
-    def __init__(self, root: Path, workers: int = 1) -> None:
-        self.root, self.workers = root, workers
+    def __init__(self, root: Path) -> None:
+        self.root, self.workers = root, 1
+        self.engine: Engine = LocalEngine()
         self.done: dict[str, Dataset] = {}
 
-    def _run(self, name: str, kind: str, config: Mapping[str, Plain], inputs: Mapping[str, str], run) -> Dataset:  # type: ignore[no-untyped-def]  # a function of a step
+    def _run(
+        self,
+        name: str,
+        kind: str,
+        config: Mapping[str, Plain],
+        inputs: Mapping[str, str],
+        run: Callable[[Job], Result],
+    ) -> Dataset:
         given = {role: self.done[step] for role, step in inputs.items()}
         step = Step(name, kind, 1, config, given, {}, run)
-        self.done[name] = execute(
-            step, str(self.root), LocalEngine(), Resources(workers=self.workers), Progress("quiet")
-        )
+        self.done[name] = execute(step, str(self.root), self.engine, Resources(workers=self.workers), Progress("quiet"))
         return self.done[name]
 
     def read(self, folder: Path, shard_bytes: int = 1500) -> Dataset:
         config = validate(ReadConfig, {"path": str(folder), "shard_bytes": shard_bytes}, ())
-        return self._run(
-            "docs", "read", config.identity(), {}, functools.partial(curate.read.step.run, config=config)
-        )
+        return self._run("docs", "read", config.identity(), {}, functools.partial(curate.read.step.run, config=config))
 
     def score(self) -> Dataset:
         return self._run("scores", "score", {}, {"from": "docs"}, run_measure)
@@ -106,9 +110,9 @@ RULES: list[Plain] = [
 ]
 
 
-def small_run(root: Path, inputs: Path, workers: int = 1, rules: list[Plain] = RULES) -> Small:
+def small_run(root: Path, inputs: Path, rules: list[Plain] = RULES) -> Small:
     """Everything before the release."""
-    small = Small(root, workers)
+    small = Small(root)
     small.read(inputs)
     small.score()
     small.dedup()

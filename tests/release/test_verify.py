@@ -14,8 +14,6 @@ from curate.errors import ConfigError
 from curate.release.verify import verify
 from tests.release.small import small_run, texts, write_inputs
 
-FIRST = "data/default/train-00000-of-00003.parquet"
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,6 +28,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def release(whole: Path, tmp_path: Path) -> Path:
     """A copy of the release alone, as one has it from the Hub."""
     return Path(shutil.copytree(next(whole.glob("out-*/release")), tmp_path / "downloaded"))
+
+
+@pytest.fixture
+def first(release: Path) -> str:
+    """The first data file."""
+    return min(path.relative_to(release).as_posix() for path in release.glob("data/default/*.parquet"))
 
 
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -47,12 +51,12 @@ def test_what_the_hub_adds_is_no_difference(release: Path) -> None:
     assert verify(str(release)) == []
 
 
-def test_a_changed_byte_is_named_with_its_file(release: Path) -> None:
-    data = bytearray((release / FIRST).read_bytes())
+def test_a_changed_byte_is_named_with_its_file(release: Path, first: str) -> None:
+    data = bytearray((release / first).read_bytes())
     data[200] ^= 0xFF
-    (release / FIRST).write_bytes(bytes(data))
+    (release / first).write_bytes(bytes(data))
     problems = verify(str(release))
-    assert all(problem.startswith(FIRST) for problem in problems)
+    assert all(problem.startswith(first) for problem in problems)
     assert "has the sha256" in problems[0]
 
 
@@ -64,44 +68,47 @@ def test_a_changed_card_is_named(release: Path) -> None:
     assert problems[0].startswith("README.md: has ")
 
 
-def test_a_changed_row_is_named_by_its_row_group(release: Path) -> None:
+def test_a_changed_row_is_named_by_its_row_group(release: Path, first: str) -> None:
     def shout(table: pa.Table) -> pa.Table:
         text = table.column("text").to_pylist()
         text[3] = text[3].upper()
         return table.set_column(1, table.schema.field("text"), pa.array(text, pa.large_string()))
 
-    ids = pq.read_table(release / FIRST).column("id")
-    rewrite(release / FIRST, shout)
+    ids = pq.read_table(release / first).column("id")
+    rewrite(release / first, shout)
     place = f"row group 0 (rows 0 to {len(ids) - 1}, the first with id {ids[0]})"
-    assert f"{FIRST}: {place} has other values" in verify(str(release))
+    assert f"{first}: {place} has other values" in verify(str(release))
 
 
-def test_rows_written_by_other_means_differ_in_bytes_alone(release: Path) -> None:
-    rewrite(release / FIRST, lambda table: table)
+def test_rows_written_by_other_means_differ_in_bytes_alone(release: Path, first: str) -> None:
+    rewrite(release / first, lambda table: table)
     problems = verify(str(release))
-    assert [problem.split(": ")[1].split()[:2] for problem in problems] == [["has", problems[0].split()[2]], ["has", "the"]]
+    assert [problem.split(": ")[1].split()[:2] for problem in problems] == [
+        ["has", problems[0].split()[2]],
+        ["has", "the"],
+    ]
 
 
-def test_a_lost_row_and_a_lost_column_are_named(release: Path) -> None:
-    count = pq.read_metadata(release / FIRST).num_rows
-    rewrite(release / FIRST, lambda table: table.slice(1).drop_columns(["share"]))
+def test_a_lost_row_and_a_lost_column_are_named(release: Path, first: str) -> None:
+    count = pq.read_metadata(release / first).num_rows
+    rewrite(release / first, lambda table: table.slice(1).drop_columns(["share"]))
     problems = verify(str(release))
-    assert f"{FIRST}: has {count - 1} rows, not {count}" in problems
-    assert f"{FIRST}: has other columns or types than when it was written" in problems
+    assert f"{first}: has {count - 1} rows, not {count}" in problems
+    assert f"{first}: has other columns or types than when it was written" in problems
 
 
-def test_rows_in_another_order_differ(release: Path) -> None:
-    rewrite(release / FIRST, lambda table: table.take(pc.sort_indices(table, [("id", "ascending")])))
+def test_rows_in_another_order_differ(release: Path, first: str) -> None:
+    rewrite(release / first, lambda table: table.take(pc.sort_indices(table, [("id", "ascending")])))
     assert any("has other values" in problem for problem in verify(str(release)))
 
 
-def test_a_removed_and_an_added_file_are_named(release: Path) -> None:
-    (release / FIRST).rename(release / "data" / "default" / "extra.parquet")
-    assert verify(str(release)) == [f"{FIRST}: is missing", "data/default/extra.parquet: is not in MANIFEST.json"]
+def test_a_removed_and_an_added_file_are_named(release: Path, first: str) -> None:
+    (release / first).rename(release / "data" / "default" / "extra.parquet")
+    assert verify(str(release)) == [f"{first}: is missing", "data/default/extra.parquet: is not in MANIFEST.json"]
 
 
-def test_a_cut_file_is_named(release: Path) -> None:
-    (release / FIRST).write_bytes((release / FIRST).read_bytes()[:-10])
+def test_a_cut_file_is_named(release: Path, first: str) -> None:
+    (release / first).write_bytes((release / first).read_bytes()[:-10])
     assert any("cannot be read as Parquet" in problem for problem in verify(str(release)))
 
 

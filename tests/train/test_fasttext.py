@@ -94,7 +94,7 @@ def test_an_empty_class_is_an_error(tmp_path: Path, good: list[str]) -> None:
 
 
 def test_too_little_data_is_an_error(tmp_path: Path, good: list[str], poor: list[str]) -> None:
-    with pytest.raises(RunError, match="class 'hq': 5 texts.*at least 20"):
+    with pytest.raises(RunError, match=r"class 'hq': 5 texts.*at least 20"):
         train_fasttext(good[:5], poor, str(tmp_path))
 
 

@@ -1,0 +1,86 @@
+"""The Ray entry, submitted to a head that runs on this machine, writes what the command writes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import tree
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[str]:
+    """A Ray head on loopback, in a process group of its own that is ended with the test."""
+    dashboard = free_port()
+    ray = str(Path(sys.executable).parent / "ray")
+    command = [ray, "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={free_port()}"]
+    command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+    # The job takes its programs from the environment of this test, whatever else the machine has.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    with open(tmp_path / "head.log", "wb") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
+        )
+        try:
+            address = f"http://127.0.0.1:{dashboard}"
+            deadline = time.monotonic() + 90
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/api/version", timeout=2):
+                    break
+                time.sleep(0.5)
+            else:
+                pytest.fail((tmp_path / "head.log").read_text()[-2000:])
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def test_a_submitted_job_writes_the_same_bytes_as_the_command(tmp_path: Path, head: str) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        text = "The harbour was full of boats, and the people of the town had come to see them leave. "
+        lines = [f'{{"text": "{text * j} Page {i} {j}."}}\n' for j in range(20)]
+        (tmp_path / "in" / f"{i}.jsonl").write_text("".join(lines))
+    config = tmp_path / "job.yaml"
+    config.write_text(f"""
+name: job
+steps:
+  docs: {{read: {{path: {tmp_path}/in, shard_bytes: 3000}}}}
+  scores: {{score: {{from: docs, gopher_quality: {{}}}}}}
+  kept: {{filter: {{from: scores, rules: [{{column: gopher_quality_words, at_least: 50}}]}}}}
+  out: {{release: {{from: [docs, kept], license: cc0-1.0}}}}
+""")
+    python = sys.executable
+    entry = [python, str(ROOT / "jobs" / "score_pretraining.py"), str(config), "--root", str(tmp_path / "ray")]
+    submit = [str(Path(python).parent / "ray"), "job", "submit", "--address", head, "--", *entry]
+    done = subprocess.run(submit, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "60 records read" in done.stdout
+
+    command = [python, "-m", "curate", "run", str(config), "--root", str(tmp_path / "local"), "--progress", "quiet"]
+    subprocess.run(command, check=True, timeout=240)
+    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
