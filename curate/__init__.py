@@ -1,0 +1,41 @@
+"""Curate: training data for small models, scored, filtered and released so that anyone can rebuild it.
+
+    from curate import Pipeline, Progress, Resources
+    from curate.engine.local import LocalEngine
+
+    pipeline = Pipeline.load("configs/pretrain.yaml")
+    with Progress() as progress:
+        outputs = pipeline.run("runs", LocalEngine(), Resources(workers=4), progress)
+    outputs["out"].rows
+
+Scorers are plain functions that need no pipeline:
+
+    from curate.score import SCORERS
+    from curate.text.batch import TextBatch
+
+    SCORERS["gopher_quality"]()(TextBatch.of(["Some text."]))["words"]
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "ConfigError": "curate.errors",
+    "CurateError": "curate.errors",
+    "Dataset": "curate.dataset",
+    "ModelError": "curate.errors",
+    "Pipeline": "curate.pipeline",
+    "Progress": "curate.progress",
+    "Resources": "curate.engine",
+    "RunError": "curate.errors",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when they are asked for: scoring alone needs no pipeline."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'curate' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

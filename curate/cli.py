@@ -61,7 +61,11 @@ ConfigArgument = Annotated[str, typer.Argument(help="The pipeline, a YAML file."
 RootOption = Annotated[str, typer.Option("--root", help="Where runs are kept: a folder or an fsspec URL.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config: `--set steps.docs.read.path=data/*.jsonl`."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the config: `--set steps.docs.read.path=data/*.jsonl`.",
+    ),
 ]
 
 
@@ -81,7 +85,9 @@ def run(
     retries: Annotated[int, typer.Option(min=0, help="How often a shard is tried again after a crash.")] = 2,
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds that one shard may take.")] = None,
     progress: Annotated[Show, typer.Option(help="Bars, plain lines, JSON lines, or nothing.")] = Show.auto,
-    address: Annotated[str | None, typer.Option(help="The Ray cluster; RAY_ADDRESS or this machine by default.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="The Ray cluster; RAY_ADDRESS or this machine by default.")
+    ] = None,
 ) -> None:
     """Run a pipeline, or go on with one that was stopped.
 
@@ -117,7 +123,9 @@ def _show_plan(pipeline: Pipeline, root: str) -> None:
 
 
 @app.command()
-def status(run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")]) -> None:
+def status(
+    run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")],
+) -> None:
     """Show how far a run is: its steps, their rows, and what was quarantined."""
     outputs = open_run(run)
     for planned in pipeline_of(run).plan(run):
@@ -142,7 +150,10 @@ def inspect(
     """Show what a dataset holds: its step, columns, shards and first rows."""
     opened = Dataset.open(dataset)
     manifest = opened.manifest
-    _print(f"{manifest.step} ({manifest.kind}), {manifest.rows:,} rows in {len(opened.shards)} shards, digest {manifest.digest[:8]}")
+    _print(
+        f"{manifest.step} ({manifest.kind}), {manifest.rows:,} rows in {len(opened.shards)} shards, "
+        f"digest {manifest.digest[:8]}"
+    )
     if manifest.quarantined:
         _print(f"{manifest.quarantined:,} rows in quarantine")
     for name, count in manifest.counts.items():
@@ -170,7 +181,9 @@ def explain(
 
 
 @app.command()
-def verify(release: Annotated[str, typer.Argument(help="The folder of a release.", metavar="RELEASE")]) -> None:
+def verify(
+    release: Annotated[str, typer.Argument(help="The folder of a release.", metavar="RELEASE")],
+) -> None:
     """Recompute everything that the manifest of a release says, and name what differs."""
     problems = verify_release(release)
     for problem in problems:
@@ -210,15 +223,7 @@ def _log(folder: str) -> Iterator[Callable[[Event], None] | None]:
 def main() -> None:
     """The entry point: errors that a person can mend in one line, others with their traceback."""
     try:
-        app(standalone_mode=False)
+        app()
     except CurateError as error:
-        _fail(str(error), error.exit_code)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to go on", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"curate: {message}", markup=False)
-    sys.exit(code)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"curate: {error}", markup=False)
+        sys.exit(error.exit_code)

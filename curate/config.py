@@ -209,4 +209,3 @@ def _is_model_file(field: FieldInfo) -> bool:
     if get_origin(field.annotation) in (Union, types.UnionType):
         return any(files.MODEL_FILE in getattr(arm, "__metadata__", ()) for arm in get_args(field.annotation))
     return False
-

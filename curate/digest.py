@@ -1,8 +1,8 @@
 """Digests that name content: of plain values, and of the rows of a table whatever wrote them.
 
-    rows = RowDigest()
-    rows.update(batch)
-    rows.hexdigest()        # the same for any batching, row-group size, codec or pyarrow version
+rows = RowDigest()
+rows.update(batch)
+rows.hexdigest()        # the same for any batching, row-group size, codec or pyarrow version
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Anything else that escapes is a defect of Curate and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -29,6 +30,23 @@ class ModelError(ConfigError):
 
 class RunError(CurateError):
     """The run stopped; what was done is kept and the same command goes on from there."""
+
+
+_FILE_SYSTEM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than this place allows",
+    errno.EROFS: "the place is read-only",
+    errno.EACCES: "may not be read or written",
+}
+
+
+def describe(error: Exception) -> str:
+    """An exception in one line: Curate's own as they are, those of the file system in words, others with their type."""
+    if isinstance(error, OSError) and error.errno in _FILE_SYSTEM:
+        return f"{error.filename or 'output'}: {_FILE_SYSTEM[error.errno]}; mend that"
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CurateError) else f"{type(error).__name__}: {text}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

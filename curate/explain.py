@@ -1,7 +1,7 @@
 """Why a row is where it is: its source, what every step found of it, and the verdict.
 
-    for line in explain_row(list(outputs.values()), "1f0c22aa"):
-        print(line)
+for line in explain_row(list(outputs.values()), "1f0c22aa"):
+print(line)
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import QUARANTINE, Dataset
+from curate.dataset import Dataset
 from curate.errors import ConfigError
+from curate.shards import QUARANTINE
 
 
 def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Files by path or URL: list them, read them, and write them so that a name means a whole file.
 
-    with atomic_output("runs/demo/part-00000.parquet") as out:
-        out.write(data)           # under a temporary name until the block ends well
+with atomic_output("runs/demo/part-00000.parquet") as out:
+out.write(data)           # under a temporary name until the block ends well
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def list_folders(folder: str) -> list[str]:
     """The names of the folders directly in a folder, sorted."""
     if is_remote(folder):
         fs, path = fsspec.core.url_to_fs(folder)
-        return sorted(posixpath.basename(p["name"].rstrip("/")) for p in fs.ls(path, detail=True) if p["type"] == "directory")
+        return sorted(
+            posixpath.basename(p["name"].rstrip("/")) for p in fs.ls(path, detail=True) if p["type"] == "directory"
+        )
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 

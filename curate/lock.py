@@ -1,7 +1,7 @@
 """One run at a time in a folder: the second is refused, not corrupted.
 
-    with lock("runs/demo"):
-        ...
+with lock("runs/demo"):
+...
 """
 
 from __future__ import annotations

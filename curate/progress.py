@@ -1,8 +1,8 @@
 """What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, JSON lines on request.
 
-    with Progress("auto") as progress:
-        with progress.step("scores", total=12) as advance:
-            advance(1, rows=4000, quarantined=0)
+with Progress("auto") as progress:
+with progress.step("scores", total=12) as advance:
+advance(1, rows=4000, quarantined=0)
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ Event: TypeAlias = "dict[str, str | int | float]"
 class Advance(Protocol):
     """Called once a task that is done."""
 
-    def __call__(self, tasks: int, *, rows: int, quarantined: int) -> None: ...
+    def __call__(self, tasks: int, *, rows: int, quarantined: int) -> None:
+        """Add what was done."""
+        ...
 
 
 class Progress:

@@ -11,43 +11,34 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import fsspec
 import orjson
-import pyarrow as pa
 from pydantic import TypeAdapter
 
 from curate import files
 from curate.config import Model
-from curate.dataset import (
-    MANIFEST,
-    QUARANTINE,
-    Bad,
-    Dataset,
-    Failure,
-    Manifest,
-    Shard,
-    ShardWriter,
-    read_shard,
-    write_manifest,
-    write_quarantine,
-)
+from curate.dataset import MANIFEST, Dataset, Failure, Manifest, write_manifest
 from curate.digest import Plain, digest_of
 from curate.engine import Engine, Resources
-from curate.errors import ConfigError, CurateError, RunError
+from curate.errors import ConfigError, RunError, describe
 from curate.progress import Progress
+from curate.shards import QUARANTINE, Shard
 
 RECEIPTS = ".receipts"
+GO_ON = "what is done is kept: run the same command again"
 
 
 class Task(Protocol):
     """One item of a map: its name is a file name, and says which receipt is its own."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """A name for a file, different for each task of a map."""
+        ...
 
     @property
     def rows(self) -> int:
@@ -190,8 +181,7 @@ class Job:
             raise ConfigError(error)
         if not self._resources.keep_going:
             raise RunError(
-                f"step {self.step.name}, {task.name}: {error}; what is done is kept: "
-                "run the same command again, or with --keep-going to list it and go on"
+                f"step {self.step.name}, {task.name}: {error}; {GO_ON}, or with --keep-going to list it and go on"
             )
         self.failed.append(Failure(task.name, task.rows, error))
         self._progress.line(f"{self.step.name}: {task.name} was given up: {error}")
@@ -237,17 +227,10 @@ def execute(step: Step, root: str, engine: Engine, resources: Resources, progres
             ),
         )
     except OSError as error:
-        raise disk_error(step.name, folder, error) from error
+        raise RunError(f"step {step.name}: {describe(error)}; {GO_ON}") from error
     _remove_receipts(folder)
     progress.event("step-done", step=step.name, cached=0, rows=dataset.rows, seconds=time.monotonic() - started)
     return dataset
-
-
-def disk_error(step: str, folder: str, error: OSError) -> CurateError:
-    """What a failing file system means for the run."""
-    what = {28: "the disk is full", 30: "the place is read-only", 13: "may not be written"}.get(error.errno or 0)
-    detail = what or error.strerror or str(error)
-    return RunError(f"step {step}: {folder}: {detail}; what is done is kept: mend that and run the same command again")
 
 
 def _add_counts(receipts: Sequence[Receipt]) -> dict[str, int]:
@@ -274,74 +257,3 @@ def _remove_leftovers(folder: str) -> None:
         for name in files.list_names(place):
             if name.startswith(".") and name.endswith(".tmp"):
                 files.remove(files.join(place, name))
-
-
-# --- shard by shard ---------------------------------------------------------------------------------------------
-
-BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """Read one shard, write the shard of the same name."""
-
-    name: str
-    rows: int
-    source: str
-
-
-def shard_tasks(dataset: Dataset) -> list[ShardTask]:
-    """One task a shard."""
-    return [ShardTask(shard.name, shard.rows, dataset.path(shard)) for shard in dataset.shards]
-
-
-class MapShard:
-    """A task function: applies a batch function to a shard; rows that raise go to the quarantine.
-
-    The function gets batches with `id` first and returns as many rows. A batch that raises is bisected until
-    the row that does it is alone.
-    """
-
-    def __init__(self, function: BatchFunction, step: str, folder: str, columns: Sequence[str] | None) -> None:
-        self._function, self._step, self._folder, self._columns = function, step, folder, columns
-
-    def __call__(self, task: ShardTask) -> Receipt:
-        bad: list[Bad] = []
-        rows = 0
-        empty: pa.RecordBatch | None = None
-        with ShardWriter(files.join(self._folder, task.name)) as writer:
-            for batch in read_shard(task.source, self._columns):
-                rows += batch.num_rows
-                empty = batch.slice(0, 0)
-                for out in self._apply(batch, bad):
-                    writer.write(out)
-            if rows == len(bad) and empty is not None:
-                writer.write(self._function(empty))
-        write_quarantine(self._folder, task.name, self._step, bad)
-        return Receipt(task.name, rows, (writer.shard,), len(bad))
-
-    def _apply(self, batch: pa.RecordBatch, bad: list[Bad]) -> Iterator[pa.RecordBatch]:
-        try:
-            out = self._function(batch)
-        except CurateError:
-            raise
-        except Exception as error:
-            if batch.num_rows == 1:
-                bad.append(_quarantined(batch, error))
-                return
-            half = batch.num_rows // 2
-            yield from self._apply(batch.slice(0, half), bad)
-            yield from self._apply(batch.slice(half), bad)
-            return
-        if out.num_rows != batch.num_rows:
-            raise RunError(f"step {self._step}: {batch.num_rows} rows in a batch became {out.num_rows}; please report this")
-        yield out
-
-
-def _quarantined(batch: pa.RecordBatch, error: Exception) -> Bad:
-    names = batch.schema.names
-    source = batch.column("source")[0].as_py() if "source" in names else ""
-    text = batch.column("text")[0].as_buffer() if "text" in names and batch.column("text")[0].is_valid else None
-    message = " ".join(str(error).split())
-    sample = text.to_pybytes()[:200] if text is not None else b""
-    return Bad(batch.column("id")[0].as_py(), source or "", type(error).__name__, message, sample)

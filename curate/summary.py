@@ -1,7 +1,7 @@
 """The funnel of a run in a few lines: every record that came in, and where it went.
 
-    for line in funnel_lines(outputs):
-        print(line)
+for line in funnel_lines(outputs):
+print(line)
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def funnel(release: Dataset, chain: Sequence[Dataset]) -> Funnel:
         for rule in (d.manifest.details.get("rules") or [])  # type: ignore[union-attr]  # a list of rules, or none
         if isinstance(rule, dict)
     ]
-    ranked = sorted(dropped.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0]))
+    ranked = sorted(
+        dropped.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0])
+    )
     source = documents[0] if documents else release
     return Funnel(source.manifest.rows_in, quarantined, failed, dict(ranked), release.manifest.rows)
 

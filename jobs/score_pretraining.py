@@ -1,4 +1,4 @@
-"""Run a pipeline on a Ray cluster.
+r"""Run a pipeline on a Ray cluster.
 
     ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
         python jobs/score_pretraining.py configs/pretrain.yaml --root /data/runs

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.dataset import Dataset, Manifest, ShardWriter, write_manifest
+from curate.dataset import Dataset, Manifest, write_manifest
 from curate.digest import Plain, digest_of
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
+from curate.shards import ShardWriter
 from curate.step import Job, Result, Step, execute
 
 

@@ -78,6 +78,9 @@ def make(*, model: ModelFile, label: str | None = None, other: ModelFile | None 
 def test_the_signature_of_a_factory_is_its_schema() -> None:
     args = validate(model_of(make), {"model": "m.bin"}, ())
     assert model_files(args) == {"model": "m.bin"}
-    assert model_files(validate(model_of(make), {"model": "m", "other": "o"}, ())) == {"model": "m", "other": "o"}
+    assert model_files(validate(model_of(make), {"model": "m", "other": "o"}, ())) == {
+        "model": "m",
+        "other": "o",
+    }
     with pytest.raises(BadValue, match="'model' is missing"):
         validate(model_of(make), {}, ("steps", "s", "make"))

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dataset import Dataset, ShardWriter, align, conform, unify
+from curate.dataset import Dataset, align
 from curate.errors import ConfigError, RunError
+from curate.shards import ShardWriter, conform, unify
 from tests.helpers import dataset, rows, tree
 
 
@@ -61,7 +62,10 @@ def test_a_shards_bytes_depend_on_its_rows_alone(tmp_path: Path) -> None:
 
 
 def test_schemas_widen_and_nothing_is_lost(tmp_path: Path) -> None:
-    a, b = pa.record_batch({"n": [1], "m": [{"k": 1}]}), pa.record_batch({"n": [1.5], "m": ["text"], "new": [True]})
+    a, b = (
+        pa.record_batch({"n": [1], "m": [{"k": 1}]}),
+        pa.record_batch({"n": [1.5], "m": ["text"], "new": [True]}),
+    )
     schema = unify([a.schema, b.schema])
     joined = pa.Table.from_batches([conform(a, schema), conform(b, schema)]).to_pylist()
     assert joined == [{"n": 1.0, "m": '{"k":1}', "new": None}, {"n": 1.5, "m": "text", "new": True}]
@@ -93,6 +97,6 @@ def test_another_order_of_rows_is_refused(tmp_path: Path) -> None:
 def test_a_dataset_in_an_object_store_is_written_and_read(tmp_path: Path) -> None:
     with ShardWriter("memory://bucket/d/part-00000.parquet") as writer:
         writer.write(pa.record_batch({"x": [1, 2]}))
-    from curate.dataset import read_shard
+    from curate.shards import read_shard
 
     assert [b.num_rows for b in read_shard("memory://bucket/d/part-00000.parquet")] == [2]

@@ -43,7 +43,9 @@ def digest(table: pa.Table, size: int) -> str:
 
 
 @given(rows, st.integers(1, 5))
-def test_rows_have_one_digest_however_they_are_batched_and_whatever_the_string_width(data: list[dict], size: int) -> None:
+def test_rows_have_one_digest_however_they_are_batched_and_whatever_the_string_width(
+    data: list[dict], size: int
+) -> None:
     table = pa.Table.from_pylist(data, schema=SCHEMA)
     wide = table.cast(pa.schema([("id", pa.large_string()), *list(SCHEMA)[1:]]))
     assert digest(table, size) == digest(table, 100) == digest(wide, size)

@@ -10,7 +10,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
-GROUND = {"errors", "files", "digest", "config", "dataset", "lock", "progress", "engine", "step"}
 STAGES = {"read", "score", "train", "clean", "dedup", "filter", "release", "report"}
 # What the stages stand on may not know them; `text` knows the ground alone.
 ALLOWED: dict[str, set[str]] = {
@@ -18,15 +17,20 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"errors"},
     "digest": set(),
     "config": {"errors", "files", "digest"},
-    "dataset": {"errors", "files", "digest"},
+    "dataset": {"errors", "files", "digest", "shards"},
     "lock": {"errors", "files"},
     "progress": set(),
     "engine": {"errors"},
-    "step": {"errors", "files", "digest", "config", "dataset", "engine", "progress"},
+    "shards": {"errors", "files", "digest"},
+    "step": {"errors", "files", "digest", "config", "dataset", "shards", "engine", "progress"},
+    "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
-    **{stage: {"errors", "files", "digest", "config", "dataset", "step", "text"} for stage in STAGES},
+    **{
+        stage: {"errors", "files", "digest", "config", "dataset", "shards", "step", "map_shard", "text"}
+        for stage in STAGES
+    },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"dataset", "errors"},
+    "explain": {"dataset", "errors", "shards"},
 }
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}
 ALLOWED["release"] = ALLOWED["release"] | {"summary"}

@@ -98,7 +98,11 @@ def test_a_value_is_set_from_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("none.jsonl", "matches no file"), ("*.jsonl", "matches no file"), ("empty", "no file that can be read")],
+    [
+        ("none.jsonl", "matches no file"),
+        ("*.jsonl", "matches no file"),
+        ("empty", "no file that can be read"),
+    ],
 )
 def test_an_input_that_is_not_there_is_named(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -126,7 +130,7 @@ def test_every_record_ends_in_one_place(tmp_path: Path) -> None:
     assert (manifest.rows_in, manifest.rows, manifest.dropped) == (5, 2, 3)
     assert {k: v for k, v in manifest.counts.items() if k.startswith("dropped:")} == {
         "dropped:exact-duplicate": 1,
-        "dropped:gopher_quality_words-at_least": 2,
+        "dropped:gopher_quality_words-low": 2,
     }
 
 
@@ -145,7 +149,10 @@ def test_ids_depend_on_the_place_below_the_root_and_the_row(tmp_path: Path) -> N
     for where in ("one", "two"):
         write_jsonl(tmp_path / where / "sub" / "a.jsonl", ["x", "y"])
     a, b = (
-        run_yaml(tmp_path / w / "runs", f"name: x\nsteps: {{docs: {{read: {{path: {tmp_path}/{w}, shard_bytes: {size}}}}}}}\n")
+        run_yaml(
+            tmp_path / w / "runs",
+            f"name: x\nsteps: {{docs: {{read: {{path: {tmp_path}/{w}, shard_bytes: {size}}}}}}}\n",
+        )
         for w, size in (("one", 10), ("two", 1000))
     )
     assert [r["id"] for r in rows(a["docs"])] == [r["id"] for r in rows(b["docs"])]
@@ -186,7 +193,11 @@ steps:
 def test_a_model_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in" / "a.jsonl", [TEXT])
     (tmp_path / "m.bin").write_bytes(b"not a model at all")
-    for scorer in ("quality: {label: hq, model: M}", "perplexity: {normaliser: none, model: M}", "language: {model: M}"):
+    for scorer in (
+        "quality: {label: hq, model: M}",
+        "perplexity: {normaliser: none, model: M}",
+        "language: {model: M}",
+    ):
         entry = scorer.replace("M", str(tmp_path / "m.bin"))
         text = f"name: x\nsteps: {{docs: {{read: {{path: {tmp_path}/in}}}}, s: {{score: {{from: docs, {entry}}}}}}}\n"
         with pytest.raises(ConfigError, match=r"m\.bin"):

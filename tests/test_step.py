@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from curate.dataset import QUARANTINE
 from curate.engine import Resources
 from curate.errors import ConfigError, RunError
 from curate.lock import lock
-from curate.step import Job, MapShard, Receipt, Result, shard_tasks
+from curate.map_shard import MapShard, shard_tasks
+from curate.shards import QUARANTINE
+from curate.step import Job, Receipt, Result
 from tests.helpers import dataset, rows, run_step, tree
 
 
@@ -114,7 +115,9 @@ def make_dying(folder: str) -> MapShard:
 
 def test_a_shard_that_kills_its_workers_stops_the_run_or_is_listed(tmp_path: Path) -> None:
     docs = make_docs(tmp_path)
-    with pytest.raises(RunError, match=r"part-00001\.parquet: the worker ended with exit code 3, 2 times.*--keep-going"):
+    with pytest.raises(
+        RunError, match=r"part-00001\.parquet: the worker ended with exit code 3, 2 times.*--keep-going"
+    ):
         run_step(tmp_path, dying, {"from": docs}, resources=Resources(workers=2, retries=1))
     out = run_step(tmp_path, dying, {"from": docs}, resources=Resources(workers=2, retries=0, keep_going=True))
     assert [(f.shard, f.rows) for f in out.manifest.failed] == [("part-00001.parquet", 1)]

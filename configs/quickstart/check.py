@@ -1,6 +1,6 @@
 """Compare what a quickstart run kept with the truth that the generator wrote beside every document.
 
-    python configs/quickstart/check.py runs/quickstart
+python configs/quickstart/check.py runs/quickstart
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ def main(run: str) -> None:
     total: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     for shard in documents.shards:
-        keep = {i: k for b in verdicts.read(shard, ["id", "keep"]) for i, k in zip(*b.to_pydict().values(), strict=True)}
+        keep = {
+            i: k for b in verdicts.read(shard, ["id", "keep"]) for i, k in zip(*b.to_pydict().values(), strict=True)
+        }
         for batch in documents.read(shard, ["id", "truth", "flaw"]):
             for row in batch.to_pylist():
                 name = "good" if row["truth"] == "keep" else row["flaw"]

@@ -146,9 +146,7 @@ def broken_lines(row: dict[str, str | None]) -> list[tuple[str, bytes]]:
     whole = json.dumps(row)
     lines = [("null-text", json.dumps(null).encode())] * 3
     lines += [("truncated-json", whole[: len(whole) // 2].encode())] * 2
-    lines += [
-        ("invalid-utf8", json.dumps(accent, ensure_ascii=False).encode().replace(b"\xc3\xa9", b"\xe9"))
-    ] * 2
+    lines += [("invalid-utf8", json.dumps(accent, ensure_ascii=False).encode().replace(b"\xc3\xa9", b"\xe9"))] * 2
     return [(name, line + b"\n") for name, line in lines]
 
 

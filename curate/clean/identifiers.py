@@ -146,9 +146,7 @@ def replace_emails(text: str) -> tuple[str, int]:
 def replace_ips(text: str) -> tuple[str, int]:
     """The text with a token for each public IPv4 and IPv6 address."""
     spans = [found.span() for found in _IPV6.finditer(text) if _is_public(found[0])]
-    spans += [
-        found.span() for found in _IPV4.finditer(text) if _is_public(found[0]) and not _is_number(found)
-    ]
+    spans += [found.span() for found in _IPV4.finditer(text) if _is_public(found[0]) and not _is_number(found)]
     return _replace(text, sorted(spans), IP_TOKEN)
 
 

@@ -40,9 +40,7 @@ _IP = _Kind("ips", identifiers.IP_GATE, identifiers.replace_ips)
 _PHONE = _Kind("phones", identifiers.PHONE_GATE, identifiers.replace_phones)
 
 
-def pii(
-    *, email: bool = True, ip: bool = True, phone: bool = False, iban: bool = False, card: bool = False
-) -> Cleaner:
+def pii(*, email: bool = True, ip: bool = True, phone: bool = False, iban: bool = False, card: bool = False) -> Cleaner:
     """Replace personal data by tokens, and count the replacements.
 
     `email`: addresses with a top-level domain. `ip`: public IPv4 and IPv6 addresses; private and reserved

@@ -19,7 +19,8 @@ from curate.clean import CLEANERS, Cleaner
 from curate.config import BadValue, Path
 from curate.digest import Plain
 from curate.errors import nearest
-from curate.step import Job, MapShard, Result, StepConfig, shard_tasks
+from curate.map_shard import MapShard, shard_tasks
+from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
 
 VERSION = 1
@@ -62,9 +63,7 @@ def parse(value: Plain, path: Path) -> CleanConfig:
 
 def run(job: Job, config: CleanConfig) -> Result:
     """Clean every shard."""
-    factories = {
-        name: functools.partial(CLEANERS[name], **dict(args)) for name, args in config.cleaners.items()
-    }
+    factories = {name: functools.partial(CLEANERS[name], **dict(args)) for name, args in config.cleaners.items()}
     return Result(
         job.map(
             "",

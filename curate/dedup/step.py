@@ -20,10 +20,12 @@ from pydantic import Field
 
 from curate import files
 from curate.config import Model, Path, validate
-from curate.dataset import Dataset, ShardWriter, read_shard
+from curate.dataset import Dataset
 from curate.dedup.normalise import text_hashes
 from curate.digest import Plain
-from curate.step import Job, Receipt, Result, ShardTask, StepConfig, shard_tasks
+from curate.map_shard import ShardTask, shard_tasks
+from curate.shards import ShardWriter, read_shard
+from curate.step import Job, Receipt, Result, StepConfig
 from curate.text.batch import TextBatch
 
 VERSION = 1
@@ -84,7 +86,11 @@ def run(job: Job, config: DedupConfig) -> Result:
     copies = find_copies(job.scratch, tasks)
     for number, task in enumerate(tasks):
         _save(files.join(job.scratch, f"{task.name}.copies.npy"), copies[number])
-    receipts = job.map("write", functools.partial(_Write, documents, tuple(task.name for task in tasks), job.scratch, job.folder), tasks)
+    receipts = job.map(
+        "write",
+        functools.partial(_Write, documents, tuple(task.name for task in tasks), job.scratch, job.folder),
+        tasks,
+    )
     return Result(receipts)
 
 
@@ -162,7 +168,11 @@ class _Write:
             cluster[row] = f"{int(hashes[row, 0]):016x}{int(hashes[row, 1]):016x}"
         with ShardWriter(files.join(self._folder, task.name), SCHEMA) as writer:
             reason = [None if k else "exact-duplicate" for k in keep]
-            columns = [ids, pa.array(keep), *(pa.array(c, pa.string()) for c in (reason, duplicate_of, cluster))]
+            columns = [
+                ids,
+                pa.array(keep),
+                *(pa.array(c, pa.string()) for c in (reason, duplicate_of, cluster)),
+            ]
             writer.write(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
         return Receipt(task.name, len(ids), (writer.shard,), counts={"copies": len(copies)})
 

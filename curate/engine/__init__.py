@@ -1,8 +1,8 @@
 """Engines: how a function is mapped over shards. `local` here or over processes, `ray` on a cluster.
 
-    engine = LocalEngine(workers=2)
-    for outcome in engine.map(make, items, resources=Resources(), label="score"):
-        ...
+engine = LocalEngine(workers=2)
+for outcome in engine.map(make, items, resources=Resources(), label="score"):
+...
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The local engine: this process for one worker, spawned processes for more.
 
-    for outcome in LocalEngine().map(make, items, resources=Resources(workers=2), label="score"):
-        print(outcome.index, outcome.result)
+for outcome in LocalEngine().map(make, items, resources=Resources(workers=2), label="score"):
+print(outcome.index, outcome.result)
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -18,16 +19,10 @@ from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar, cast
 
 from curate.engine import Outcome, Resources
-from curate.errors import ConfigError, CurateError
+from curate.errors import ConfigError, describe
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def describe(error: Exception) -> str:
-    """An exception in one line: Curate's own as they are, others with their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CurateError) else f"{type(error).__name__}: {text}"
 
 
 class Worker(Generic[T, R]):
@@ -75,9 +70,20 @@ class _Process:
 
 class _Pool:
     def __init__(
-        self, make: Callable[[], Callable[[T], R]], items: Sequence[T], size: int, resources: Resources, label: str
+        self,
+        make: Callable[[], Callable[[T], R]],
+        items: Sequence[T],
+        size: int,
+        resources: Resources,
+        label: str,
     ) -> None:
-        self._make, self._items, self._size, self._resources, self._label = make, items, size, resources, label
+        self._make, self._items, self._size, self._resources, self._label = (
+            make,
+            items,
+            size,
+            resources,
+            label,
+        )
         self._context = multiprocessing.get_context("spawn")
         self._waiting = deque(range(len(items)))
         self._lost = [0] * len(items)
@@ -115,10 +121,9 @@ class _Pool:
     def _give(self, worker: _Process) -> None:
         worker.index = self._waiting.popleft()
         worker.started = time.monotonic()
-        try:
+        # If it died between two items, its sentinel tells.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send((worker.index, self._items[worker.index]))
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died between two items; its sentinel tells
 
     def _patience(self, busy: Sequence[_Process]) -> float | None:
         if self._resources.timeout is None:

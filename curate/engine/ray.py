@@ -22,8 +22,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from curate.engine import Outcome, Resources
-from curate.engine.local import Worker, describe
-from curate.errors import RunError
+from curate.engine.local import Worker
+from curate.errors import RunError, describe
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +60,9 @@ class RayEngine:
                 self._own = True
         except (ConnectionError, RuntimeError, ValueError) as error:
             line = " ".join(str(error).split())[:200]
-            raise RunError(f"no Ray cluster at {where or 'this machine'} ({line}); start one with `ray start --head`") from None
+            raise RunError(
+                f"no Ray cluster at {where or 'this machine'} ({line}); start one with `ray start --head`"
+            ) from None
 
     def close(self) -> None:
         """Stop Ray if it was started here."""

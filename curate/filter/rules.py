@@ -112,7 +112,8 @@ class Condition:
             result = self._compare(column, table)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
             raise ConfigError(
-                f"rule {self.name}: the column {self.column} holds {column.type} and cannot be compared with {self.value!r}"
+                f"rule {self.name}: the column {self.column} holds {column.type} "
+                f"and cannot be compared with {self.value!r}"
             ) from None
         return np.asarray(pc.fill_null(result, False).to_numpy(zero_copy_only=False), dtype=np.bool_)
 

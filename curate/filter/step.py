@@ -21,14 +21,27 @@ from pydantic import Field
 
 from curate import files
 from curate.config import BadValue, Path, validate
-from curate.dataset import Dataset, ShardWriter, align
+from curate.dataset import Dataset, align
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 from curate.filter.presets import PRESETS
 from curate.filter.rules import Budget, Condition, Quantile, Rule, Value, cut, quantile
-from curate.step import Job, Receipt, Result, ShardTask, StepConfig, shard_tasks
+from curate.map_shard import ShardTask, shard_tasks
+from curate.shards import ShardWriter
+from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
+# What is wrong with a row that fails: its score is low, high, or not among the first.
+REASONS = {
+    "at_least": "-low",
+    "above": "-low",
+    "at_most": "-high",
+    "below": "-high",
+    "equals": "",
+    "one_of": "",
+    "top": "-not-top",
+    "bottom": "-not-bottom",
+}
 
 
 class FilterConfig(StepConfig):
@@ -71,13 +84,17 @@ def expand(rule: Rule) -> list[Rule]:
         name = rule.name or rule.column
         single = len(pairs) == 1 and rule.name is not None
         return [
-            Rule.model_validate({"column": rule.column, kind: value, "name": name if single else f"{name}-{kind}"})
+            Rule.model_validate(
+                {"column": rule.column, kind: value, "name": f"{name}{'' if single else REASONS[kind]}"}
+            )
             for kind, value in pairs
         ]
     preset = PRESETS[rule.preset]
     entry = rule.of or preset.scorer
     return [
-        Rule.model_validate({"column": f"{entry}_{suffix}", kind: value, "name": f"{rule.preset}/{suffix}-{kind}"})
+        Rule.model_validate(
+            {"column": f"{entry}_{suffix}", kind: value, "name": f"{rule.preset}/{suffix}{REASONS[kind]}"}
+        )
         for suffix, kind, value in preset.rules
     ]
 
@@ -169,7 +186,9 @@ def _passing(
         try:
             scores = table.column(column).cast(pa.float64()).to_numpy()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise ConfigError(f"the column {column} holds {table.column(column).type}: it has no order to cut by") from None
+            raise ConfigError(
+                f"the column {column} holds {table.column(column).type}: it has no order to cut by"
+            ) from None
         alive = alive & np.isfinite(scores)
         weights = np.zeros(0)
         if weigh is not None:

@@ -74,9 +74,7 @@ def format_of(path: str) -> str:
     dot = name.rfind(".")
     suffix = name[dot:] if dot >= 0 else ""
     if suffix == ".wat":
-        raise ConfigError(
-            f"{path}: a WAT file has metadata and no text; read the .warc or .wet file beside it"
-        )
+        raise ConfigError(f"{path}: a WAT file has metadata and no text; read the .warc or .wet file beside it")
     if suffix not in _ENDINGS:
         ending = f"the ending {suffix!r} is not known" if suffix else "the name has no ending"
         raise ConfigError(f"{path}: {ending}, so set format to one of {', '.join(FORMATS)}")

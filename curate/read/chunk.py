@@ -175,7 +175,5 @@ def _as_json(values: list[object]) -> pa.Array:
 
 def _has_empty_struct(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.num_fields == 0 or any(
-            _has_empty_struct(kind.field(i).type) for i in range(kind.num_fields)
-        )
+        return kind.num_fields == 0 or any(_has_empty_struct(kind.field(i).type) for i in range(kind.num_fields))
     return pa.types.is_list(kind) and _has_empty_struct(kind.value_type)

@@ -98,16 +98,12 @@ def _unpack(body: bytes, coding: str, max_bytes: int) -> bytes:
         return _inflate(body, 31, max_bytes)
     if coding == "deflate":
         # The standard means zlib's wrapper; some servers send the bare data.
-        return _inflate(
-            body, 15 if body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0 else -15, max_bytes
-        )
+        return _inflate(body, 15 if body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0 else -15, max_bytes)
     if coding in ("br", "zstd"):
         if body.lstrip()[:1] == b"<":
             return body
         try:
-            with pa.CompressedInputStream(
-                pa.BufferReader(body), {"br": "brotli"}.get(coding, coding)
-            ) as stream:
+            with pa.CompressedInputStream(pa.BufferReader(body), {"br": "brotli"}.get(coding, coding)) as stream:
                 data: bytes = stream.read(max_bytes + 1)
         except (OSError, pa.ArrowException) as error:
             raise HttpError("content-encoding", f"the body cannot be unpacked ({coding}: {error})") from None

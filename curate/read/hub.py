@@ -51,9 +51,7 @@ def stream_dataset(
     try:
         stream = datasets.load_dataset(name, config, split=split, revision=revision, streaming=True)
     except (ValueError, FileNotFoundError) as error:  # datasets' own errors are of these kinds
-        raise ConfigError(
-            f"dataset {name}: {_line(error)}; check its name, subset, split and revision"
-        ) from error
+        raise ConfigError(f"dataset {name}: {_line(error)}; check its name, subset, split and revision") from error
     except OSError as error:
         raise RunError(f"dataset {name}: cannot be reached ({_line(error)}); try again") from error
     start = 0
@@ -68,9 +66,7 @@ def stream_dataset(
             ValueError,
             datasets.exceptions.DatasetsError,
         ) as error:  # Arrow's errors are among these
-            raise RunError(
-                f"dataset {name}: reading failed at row {start:,} ({_line(error)}); try again"
-            ) from error
+            raise RunError(f"dataset {name}: reading failed at row {start:,} ({_line(error)}); try again") from error
         yield clean(pa.table(table), start, name, options)
         start += table.num_rows
 

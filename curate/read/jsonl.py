@@ -75,9 +75,7 @@ def _refuse_document(path: str, line: bytes) -> None:
         if values is None or any(isinstance(value, dict) for value in values):
             raise ConfigError(f"{path}: a JSON array, not JSON lines; convert it with: jq -c '.[]'")
     if start == b"{":
-        raise ConfigError(
-            f"{path}: a JSON document over several lines, not JSON lines; convert it with: jq -c ."
-        )
+        raise ConfigError(f"{path}: a JSON document over several lines, not JSON lines; convert it with: jq -c .")
 
 
 def _parse(build: Builder, offset: int, line: bytes) -> dict[str, object] | None:

@@ -138,14 +138,10 @@ class _Members:
                 pass
             if _begins_record(bytes(self._window[place : place + _PROBE])):
                 self._at = place
-                return Damage(
-                    "corrupt-gzip", f"the gzip member is damaged ({fault or 'no end'}); fetch the file again"
-                )
+                return Damage("corrupt-gzip", f"the gzip member is damaged ({fault or 'no end'}); fetch the file again")
             self._at = place + 1
         if fault:
-            return Damage(
-                "corrupt-gzip", f"the gzip data is damaged to the end of the file ({fault}); fetch it again"
-            )
+            return Damage("corrupt-gzip", f"the gzip data is damaged to the end of the file ({fault}); fetch it again")
         return Damage("truncated-gzip", "the gzip member ends early: the file is cut; fetch it again")
 
 

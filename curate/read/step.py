@@ -18,13 +18,13 @@ import xxhash
 from pydantic import Field, model_validator
 
 from curate import files
-from curate.dataset import Bad, Shard, ShardWriter, conform, unify, write_quarantine
 from curate.digest import Plain
 from curate.errors import ConfigError
 from curate.files import InputFile
 from curate.read import FORMATS, SUFFIXES, read_chunks
 from curate.read.chunk import Chunk
 from curate.read.hub import stream_dataset
+from curate.shards import Bad, Shard, ShardWriter, conform, unify, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
@@ -101,11 +101,15 @@ def run(job: Job, config: ReadConfig) -> Result:
     Raises:
         ConfigError: nothing is there to read.
     """
-    tasks = plan_tasks(config.list_files(), config.shard_bytes) if config.path is not None else [ReadTask("part-00000", ())]
+    tasks = (
+        plan_tasks(config.list_files(), config.shard_bytes) if config.path is not None else [ReadTask("part-00000", ())]
+    )
     make = functools.partial(_reader, config, job.folder, job.step.name)
     receipts = job.map("", make, tasks)
     if not sum(receipt.rows_in for receipt in receipts) and not job.failed:
-        raise ConfigError(f"step {job.step.name}: {config.path or config.dataset} holds no record; check that it is the right input")
+        raise ConfigError(
+            f"step {job.step.name}: {config.path or config.dataset} holds no record; check that it is the right input"
+        )
     return Result(receipts)
 
 
@@ -123,7 +127,9 @@ class _Reader:
         pending: list[pa.Table] = []
         size = 0
         for name, chunk in self._chunks(task):
-            bad += [_quarantined(name, each.row, each.offset, each.error, each.message, each.sample) for each in chunk.bad]
+            bad += [
+                _quarantined(name, each.row, each.offset, each.error, each.message, each.sample) for each in chunk.bad
+            ]
             if chunk.table.num_rows:
                 pending.append(_with_ids(chunk, name))
                 size += chunk.table.nbytes
@@ -140,7 +146,11 @@ class _Reader:
         if config.dataset is not None:
             name = "/".join(part for part in (config.dataset, config.subset, config.split) if part)
             chunks = stream_dataset(
-                config.dataset, config=config.subset, split=config.split, revision=config.revision, text=config.text
+                config.dataset,
+                config=config.subset,
+                split=config.split,
+                revision=config.revision,
+                text=config.text,
             )
             yield from ((name, chunk) for chunk in chunks)
             return

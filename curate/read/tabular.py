@@ -27,9 +27,7 @@ def check_schema(schema: pa.Schema, path: str, options: Options) -> list[str]:
         raise ConfigError(f"{path}: two columns have the same name; rename one")
     kind = _plain_type(schema.field(options.text).type)
     if not _is_text(kind) and not _is_bytes(kind):
-        raise ConfigError(
-            f"{path}: column {options.text!r} is {kind}, not text; name another with text: NAME"
-        )
+        raise ConfigError(f"{path}: column {options.text!r} is {kind}, not text; name another with text: NAME")
     return [options.text, *options.keeps_of(schema.names, path)]
 
 

@@ -124,9 +124,7 @@ def _text(message: Message) -> str:
     elif message.mime == "text/plain":
         text = decode(message.body, message.charset, html=False).replace("\r\n", "\n").strip()
     else:
-        raise _Reject(
-            "not-text", f"the content is {message.mime or 'of no known type'}, not a page or plain text"
-        )
+        raise _Reject("not-text", f"the content is {message.mime or 'of no known type'}, not a page or plain text")
     if not text:
         raise _Reject("empty-text", "the page has no text")
     return text

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import files
-from curate.dataset import Shard, conform
 from curate.digest import RowDigest, digest_of
+from curate.shards import Shard, conform
 
 # The Hub's viewer reads a row group at a time; its advice is 100 to 300 MB before compression.
 GROUP_BYTES = 100_000_000
@@ -128,9 +128,7 @@ class ReleaseFile:
         """What the manifest says of the file; valid after the block. Reads the file back to hash it."""
         size, sha256 = file_hash(files.join(self._folder, self._path))
         schema = schema_hash(self._schema)
-        return Entry(
-            self._path, size, sha256, self._rows, schema, self._digest.hexdigest(), tuple(self._groups)
-        )
+        return Entry(self._path, size, sha256, self._rows, schema, self._digest.hexdigest(), tuple(self._groups))
 
     def shard(self, prefix: str) -> Shard:
         """The file as a shard of the step's own dataset, by its path below the step's folder."""

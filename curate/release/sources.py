@@ -36,9 +36,7 @@ class Sources:
         columns = {role: dataset.schema().names for role, dataset in inputs.items()}
         text = next((role for role, names in columns.items() if "text" in names), None)
         if text is None:
-            raise ConfigError(
-                "none of the inputs of the release has a `text` column; name the documents in `from`"
-            )
+            raise ConfigError("none of the inputs of the release has a `text` column; name the documents in `from`")
         judges = [role for role, names in columns.items() if role != text and "keep" in names]
         if len(judges) > 1:
             names = " and ".join(inputs[role].manifest.step for role in judges)
@@ -53,9 +51,7 @@ class Sources:
         if clashes:
             name, role = clashes[0]
             step = inputs[role].manifest.step
-            raise ConfigError(
-                f"the column {name!r} of {step} is in another input too; give one of them another name"
-            )
+            raise ConfigError(f"the column {name!r} of {step} is in another input too; give one of them another name")
         return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
 
     def schema(self) -> pa.Schema:

@@ -87,9 +87,7 @@ def parse(value: Plain, path: Path) -> ReleaseConfig:
         value = {**value, "language": [value["language"]]}
     config = validate(ReleaseConfig, value, path)
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", config.license):
-        raise BadValue(
-            (*path, "license"), f"{config.license!r} is no licence's name on the Hub, such as cc-by-4.0"
-        )
+        raise BadValue((*path, "license"), f"{config.license!r} is no licence's name on the Hub, such as cc-by-4.0")
     if not re.fullmatch(r"\w+(\.\w+)*", config.split):
         raise BadValue((*path, "split"), "a split's name is letters, digits and _")
     for i, code in enumerate(config.language):

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from curate import files
-from curate.dataset import Dataset, Shard, align
+from curate.dataset import Dataset, align
 from curate.errors import RunError
 from curate.release.parquet import Entry, ReleaseFile
 from curate.release.sources import FileTask, Sources
+from curate.shards import Shard
 from curate.step import Receipt
 
 RELEASE, MANIFEST = "release", "MANIFEST.json"

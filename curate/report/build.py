@@ -119,9 +119,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
 def _scored(story: Story, outputs: Mapping[str, Dataset]) -> list[Dataset]:
     """The score columns that belong to the documents of the story: those of a training set do not."""
     parts = {each.manifest.digest for each in story.chain}
-    return [
-        d for d in outputs.values() if d.manifest.kind in ("score", "clean") and d.manifest.digest in parts
-    ]
+    return [d for d in outputs.values() if d.manifest.kind in ("score", "clean") and d.manifest.digest in parts]
 
 
 def _of_inputs(dataset: Dataset, outputs: Mapping[str, Dataset]) -> Iterator[str]:
@@ -153,10 +151,7 @@ def _percent(part: int, whole: int) -> str:
 def _sentence(story: Story, stages: Sequence[Stage]) -> str:
     """The run in a sentence."""
     records, kept = story.funnel.records, story.funnel.kept
-    lost = {
-        kind: [stage for stage in stages if stage.kind == kind]
-        for kind in ("quarantined", "duplicate", "dropped")
-    }
+    lost = {kind: [stage for stage in stages if stage.kind == kind] for kind in ("quarantined", "duplicate", "dropped")}
     rows = {kind: sum(stage.rows for stage in some) for kind, some in lost.items()}
     parts = []
     if rows["duplicate"]:

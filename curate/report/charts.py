@@ -43,20 +43,14 @@ def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) ->
     for tick in _ticks(low, high, log=figure.log):
         place = x(tick)
         anchor = "start" if place < LEFT + 20 else "end" if place > RIGHT - 20 else "middle"
-        parts.append(
-            f'<line class="axis" x1="{place:.2f}" y1="{BOTTOM}" x2="{place:.2f}" y2="{BOTTOM + 4}"/>'
-        )
-        parts.append(
-            f'<text x="{place:.2f}" y="{BOTTOM + 16}" text-anchor="{anchor}">{escape(number(tick))}</text>'
-        )
+        parts.append(f'<line class="axis" x1="{place:.2f}" y1="{BOTTOM}" x2="{place:.2f}" y2="{BOTTOM + 4}"/>')
+        parts.append(f'<text x="{place:.2f}" y="{BOTTOM + 16}" text-anchor="{anchor}">{escape(number(tick))}</text>')
     for value, label in thresholds:
         if low <= value <= high:
             place = x(value)
             anchor = "start" if place < (LEFT + RIGHT) / 2 else "end"
             shift = 3 if anchor == "start" else -3
-            parts.append(
-                f'<line class="threshold" x1="{place:.2f}" y1="{TOP - 14}" x2="{place:.2f}" y2="{BOTTOM}"/>'
-            )
+            parts.append(f'<line class="threshold" x1="{place:.2f}" y1="{TOP - 14}" x2="{place:.2f}" y2="{BOTTOM}"/>')
             where = f'x="{place + shift:.2f}" y="{TOP - 5}" text-anchor="{anchor}"'
             parts.append(f'<text class="threshold" {where}>{escape(label)}</text>')
     body = "".join(parts)  # numbers, and labels that were escaped above

@@ -68,8 +68,7 @@ def near_thresholds(column: Column, rules: Sequence[dict[str, Plain]], verdicts:
             continue
         sides = nearest(column, verdicts.reasons.index(str(rule["name"])), threshold, NEAR)
         failed, passed = (
-            tuple((column.place(i), float(column.values[i]), int(column.codes[i])) for i in side)
-            for side in sides
+            tuple((column.place(i), float(column.values[i]), int(column.codes[i])) for i in side) for side in sides
         )
         if failed or passed:
             yield Near(rule, failed, passed)
@@ -91,10 +90,7 @@ def examples(
         return tuple(Shown(rows[p], number(v), _verdict(verdicts, code)) for p, v, code in side if p in rows)
 
     order = {name: i for i, name in enumerate(verdicts.reasons)}
-    first = [
-        int(sum((codes == i).sum() for codes in verdicts.codes.values()))
-        for i in range(len(verdicts.reasons))
-    ]
+    first = [int(sum((codes == i).sum() for codes in verdicts.codes.values())) for i in range(len(verdicts.reasons))]
     edges = [
         Edge(name, says(each.rule), first[order[name]], show(each.failed), show(each.passed))
         for each in sorted(near, key=lambda each: order[str(each.rule["name"])])
@@ -109,18 +105,14 @@ def examples(
 
 
 def _verdict(verdicts: Verdicts, code: int) -> str:
-    return (
-        "kept" if code == KEPT else "not judged" if code == ABSENT else f"dropped: {verdicts.reasons[code]}"
-    )
+    return "kept" if code == KEPT else "not judged" if code == ABSENT else f"dropped: {verdicts.reasons[code]}"
 
 
 def _spread(verdicts: Verdicts, code: int) -> list[Place]:
     """A few rows with a code, spread over the whole: the first ones tend to be from one source."""
     counts = [(shard, np.flatnonzero(codes == code)) for shard, codes in verdicts.codes.items()]
     total = sum(len(found) for _, found in counts)
-    wanted = sorted(
-        {total * (2 * i + 1) // (2 * EACH) for i in range(EACH)} if total > EACH else range(total)
-    )
+    wanted = sorted({total * (2 * i + 1) // (2 * EACH) for i in range(EACH)} if total > EACH else range(total))
     places = []
     start = 0
     for shard, found in counts:

@@ -50,9 +50,7 @@ class Verdicts:
                 encoded = batch.column("reason").dictionary_encode()
                 for name in encoded.dictionary.to_pylist():
                     position.setdefault(name, len(position))
-                table = np.array(
-                    [position[name] for name in encoded.dictionary.to_pylist()] + [KEPT], np.uint16
-                )
+                table = np.array([position[name] for name in encoded.dictionary.to_pylist()] + [KEPT], np.uint16)
                 index = pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)
                 kept = np.asarray(batch.column("keep").to_numpy(zero_copy_only=False), dtype=np.bool_)
                 parts.append(np.where(kept, np.uint16(KEPT), table[index]).astype(np.uint16))
@@ -73,9 +71,7 @@ class Verdicts:
         return found
 
     def _by_id(self, dataset: Dataset, shard: str, codes: Codes) -> Codes:
-        judged = pa.chunked_array(
-            [batch.column("id") for batch in self.judge.read(shard, ["id"])], pa.string()
-        )
+        judged = pa.chunked_array([batch.column("id") for batch in self.judge.read(shard, ["id"])], pa.string())
         ids = pa.chunked_array([batch.column("id") for batch in dataset.read(shard, ["id"])], pa.string())
         place = pc.fill_null(pc.index_in(ids, value_set=judged.combine_chunks()), len(codes)).to_numpy()
         found: Codes = np.append(codes, np.uint16(ABSENT))[place]

@@ -94,9 +94,7 @@ def _label(head: Head, label: str | None) -> str:
     if label is None:
         if len(head.labels) == 2 and PREFIX + POSITIVE in head.labels:
             return PREFIX + POSITIVE
-        raise ModelError(
-            f"{head.path}: name the label whose probability is the score; known: {_known(head, '')}"
-        )
+        raise ModelError(f"{head.path}: name the label whose probability is the score; known: {_known(head, '')}")
     for spelling in (label, PREFIX + label):
         if spelling in head.labels:
             return spelling

@@ -47,9 +47,7 @@ def read_head(path: str) -> Head:
         if magic != MAGIC:
             raise ModelError(f"{path}: not a fastText model (it starts with other bytes); {_GET_ANOTHER}")
         if version not in VERSIONS:
-            raise ModelError(
-                f"{path}: fastText format {version}, but only 11 and 12 are known; {_GET_ANOTHER}"
-            )
+            raise ModelError(f"{path}: fastText format {version}, but only 11 and 12 are known; {_GET_ANOTHER}")
         kind = struct.unpack_from("<12i", data, 8)[7]
         if kind != _SUPERVISED:
             raise ModelError(f"{path}: word vectors, not a supervised fastText model; name a classifier")

@@ -37,9 +37,7 @@ class _Model(Protocol):
     """What is used of `kenlm.Model`."""
 
     def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float: ...
-    def full_scores(
-        self, sentence: str, bos: bool = True, eos: bool = True
-    ) -> Iterable[tuple[float, int, bool]]: ...
+    def full_scores(self, sentence: str, bos: bool = True, eos: bool = True) -> Iterable[tuple[float, int, bool]]: ...
 
 
 def perplexity(
@@ -117,9 +115,7 @@ def _load(path: str) -> _Model:
     try:
         kenlm = importlib.import_module("kenlm")
     except ImportError:
-        raise ModelError(
-            "perplexity needs the package `kenlm`, which is not here; use Python 3.11 or 3.12"
-        ) from None
+        raise ModelError("perplexity needs the package `kenlm`, which is not here; use Python 3.11 or 3.12") from None
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
@@ -138,9 +134,7 @@ def _check_arpa(path: str, stream: BinaryIO) -> None:
     lines = (line.strip() for line in stream)
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
     if first != b"\\data\\":
-        raise ModelError(
-            f"{path}: neither an ARPA file (no \\data\\ at its start) nor a KenLM binary; {again}"
-        )
+        raise ModelError(f"{path}: neither an ARPA file (no \\data\\ at its start) nor a KenLM binary; {again}")
     order = 0
     for line in lines:
         found = re.fullmatch(rb"ngram (\d+)\s*=\s*(\d+)", line)

@@ -21,4 +21,6 @@ Columns = dict[str, pa.Array]
 class Scorer(Protocol):
     """One value per row and column; no side effects, no I/O. A null text counts as an empty one."""
 
-    def __call__(self, batch: TextBatch) -> Columns: ...
+    def __call__(self, batch: TextBatch) -> Columns:
+        """Score a batch."""
+        ...

@@ -21,9 +21,10 @@ from curate import config as configuration
 from curate.config import BadValue, Path
 from curate.digest import Plain
 from curate.errors import RunError, nearest
+from curate.map_shard import MapShard, shard_tasks
 from curate.score import SCORERS
 from curate.score.scorer import Columns, Scorer
-from curate.step import Job, MapShard, Result, StepConfig, shard_tasks
+from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
 
 VERSION = 1

@@ -29,7 +29,10 @@ def _cache_folder() -> Path:
     if wanted and Path(wanted).name == name:
         return Path(wanted)  # a worker of a process that has set it
     cache = Path(wanted or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for base in (cache if wanted else cache / "curate", Path(tempfile.gettempdir()) / f"curate-{os.getuid()}"):
+    for base in (
+        cache if wanted else cache / "curate",
+        Path(tempfile.gettempdir()) / f"curate-{os.getuid()}",
+    ):
         with contextlib.suppress(OSError):
             (base / name).mkdir(parents=True, exist_ok=True)
             if os.access(base / name, os.W_OK):

@@ -102,9 +102,7 @@ def judge(batch: TextBatch, *, variant: Variant, terminal_punctuation: bool, edi
     out = np.empty(int(offsets[-1] - offsets[0]) if edit else 0, dtype=np.uint8)
     out_offsets = np.zeros(rows + 1, dtype=np.int64)
     words, sentences = LEAST[variant]
-    _judge(
-        data, offsets, words, sentences, terminal_punctuation, edit, counts, flags, reason, out, out_offsets
-    )
+    _judge(data, offsets, words, sentences, terminal_punctuation, edit, counts, flags, reason, out, out_offsets)
     text = None
     if edit:
         valid = None if batch.valid.all() else pa.array(batch.valid).buffers()[1]

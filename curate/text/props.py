@@ -33,6 +33,10 @@ UPPER = 1 << 12  # general categories Lu and Lt
 LOWER = 1 << 13  # general category Ll
 TERMINAL = 1 << 14  # ends a sentence, as FineWeb lists it: nearly Sentence_Terminal
 
+# `Words.flags` holds four neighbouring bits: LETTER, ALNUM, NOT_PUNCTUATION and DICTIONARY, shifted down.
+FLAG_SHIFT = 6
+FLAGS = 15
+
 
 def _load() -> npt.NDArray[np.uint16]:
     from curate.text.unicode_tables import PACKED, RANGES

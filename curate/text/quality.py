@@ -42,18 +42,14 @@ def quality_counts(batch: TextBatch, splitter: str, variant: int) -> QualityCoun
     words = batch.words(splitter)
     whole = np.empty((2, len(batch)), dtype=np.int32)
     ratios = np.empty((6, len(batch)), dtype=np.float64)
-    _word_ratios(
-        batch.data, words.offsets, words.start, words.end, words.chars, words.flags, variant, whole, ratios
-    )
+    _word_ratios(batch.data, words.offsets, words.start, words.end, words.chars, words.flags, variant, whole, ratios)
     if variant in (DATATROVE, DCLM):
         _symbol_ratios(batch.data, batch.offsets, words.offsets, variant, ratios)
     if variant == DATATROVE:
         _python_line_ratios(batch.data, batch.offsets, ratios)
     else:
         lines = batch.lines()
-        _line_ratios(
-            batch.data, lines.offsets, lines.start, lines.end, lines.first, lines.last, variant, ratios
-        )
+        _line_ratios(batch.data, lines.offsets, lines.start, lines.end, lines.first, lines.last, variant, ratios)
     return QualityCounts(whole[0], whole[1], *ratios)
 
 

@@ -122,13 +122,9 @@ def _units(
                 words += word_chars[word]
         for kind in range(2):
             if kind == 0:
-                units, total = line_units(
-                    data, begin, stop, start, end, first, last, key, chars, variant, keys, ids[0]
-                )
+                units, total = line_units(data, begin, stop, start, end, first, last, key, chars, variant, keys, ids[0])
             else:
-                units, total = paragraph_units(
-                    data, begin, stop, start, end, first, last, variant, keys, ids[0]
-                )
+                units, total = paragraph_units(data, begin, stop, start, end, first, last, variant, keys, ids[0])
             if units < 2:
                 continue
             again, again_chars, every, every_chars = repeated(keys, ids[0], units, ids[1], table)
@@ -222,9 +218,7 @@ def _n_grams(
             if n < 5:
                 if variant == NEMO:
                     size = at_chars[best + n] - at_chars[best] + n - 1
-                    part = _occurrences(
-                        data, text_offsets[row], text_offsets[row + 1], start, end, begin + best, n
-                    )
+                    part = _occurrences(data, text_offsets[row], text_offsets[row + 1], start, end, begin + best, n)
                     out[row, n + 2] = part * size / total
                 elif times > 1 or variant != DCLM:
                     size = at_chars[best + n] - at_chars[best]

@@ -24,20 +24,18 @@ from curate.errors import ConfigError, nearest
 from curate.text import props as p
 from curate.text.batch import Lines, Words
 from curate.text.native import Bools, Bytes, Chars, Ints, Keys, Props, kernel
-from curate.text.props import PROPS
+from curate.text.props import FLAG_SHIFT, FLAGS, PROPS
 from curate.text.treebank import treebank_kernel
 from curate.text.utf8 import count_chars, decode, hash_bytes, is_space, skip_space, skip_space_back
 
 Splitter = Literal["whitespace", "uax29", "treebank"]
 
-# What `Words.flags` is a sum of: four neighbouring bits of `PROPS`, true of any character of the word.
-FLAG_SHIFT = 6
+# What `Words.flags` is a sum of: true of any character of the word.
 HAS_LETTER = p.LETTER >> FLAG_SHIFT
 HAS_ALNUM = p.ALNUM >> FLAG_SHIFT
 HAS_NON_PUNCTUATION = p.NOT_PUNCTUATION >> FLAG_SHIFT
 HAS_DICTIONARY = p.DICTIONARY >> FLAG_SHIFT
 
-_FLAGS = 15
 _ALNUM = p.ALNUM
 _UNDERSCORE = 95
 
@@ -119,7 +117,7 @@ def _whitespace(
             start[count], end[count] = first, at
             key[count] = hash_bytes(data, first, at)
             chars[count] = length
-            flags[count] = (found >> FLAG_SHIFT) & _FLAGS
+            flags[count] = (found >> FLAG_SHIFT) & FLAGS
             count += 1
         word_offsets[row + 1] = count
     return count
@@ -161,7 +159,7 @@ def _uax29(
                 start[count], end[count] = first, at
                 key[count] = hash_bytes(data, first, at)
                 chars[count] = length
-                flags[count] = (found >> FLAG_SHIFT) & _FLAGS
+                flags[count] = (found >> FLAG_SHIFT) & FLAGS
                 count += 1
         word_offsets[row + 1] = count
     return count
@@ -278,9 +276,7 @@ def _count_lines(data: Bytes, offsets: Ints, out: Ints) -> int:
 
 
 @kernel
-def _lines(
-    data: Bytes, offsets: Ints, start: Ints, end: Ints, first: Ints, last: Ints, key: Keys, chars: Chars
-) -> int:
+def _lines(data: Bytes, offsets: Ints, start: Ints, end: Ints, first: Ints, last: Ints, key: Keys, chars: Chars) -> int:
     count = 0
     for row in range(len(offsets) - 1):
         at = offsets[row]

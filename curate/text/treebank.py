@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.text.native import Bytes, Chars, Ints, Keys, Props, kernel
-from curate.text.props import ALNUM, CLASS_MASK, DIGIT, EXTEND
+from curate.text.native import Bytes, Chars, Ints, Keys, Props, inlined, kernel
+from curate.text.props import ALNUM, CLASS_MASK, DIGIT, EXTEND, FLAG_SHIFT, FLAGS
 from curate.text.sentences import next_sentence
 from curate.text.utf8 import (
     BASE,
@@ -29,8 +29,6 @@ from curate.text.utf8 import (
     skip_space_back,
 )
 
-Out = tuple[Ints, Ints, Keys, Chars, Bytes]  # start, end, hash, characters and flags of each word
-
 _PLAIN, _ALONE, _DOT, _COMMA, _HYPHEN, _BACKQUOTE, _QUOTE, _APOSTROPHE = range(8)
 
 _KIND = np.zeros(128, dtype=np.uint8)
@@ -41,6 +39,8 @@ for _mark, _kind in ((".", _DOT), (":", _COMMA), (",", _COMMA), ("-", _HYPHEN)):
 for _mark, _kind in (("`", _BACKQUOTE), ('"', _QUOTE), ("'", _APOSTROPHE)):
     _KIND[ord(_mark)] = _kind
 
+# Words are noted as pairs, the start and the end with one of these; a call with few arrays is a fast one.
+_WORD, _OPENS, _CLOSES = range(3)
 _OPENING_KEY = np.uint64((97 * int(BASE) + 97) % (1 << 64))  # of two back-quotes
 _CLOSING_KEY = np.uint64((40 * int(BASE) + 40) % (1 << 64))  # of two apostrophes
 
@@ -50,7 +50,6 @@ _FUSED = ("cannot", "gimme", "gonna", "gotta", "lemme", "wanna")
 _FUSED_LETTERS = np.frombuffer("".join(f"{word:6}" for word in _FUSED).encode(), dtype=np.uint8)
 
 
-@kernel
 def treebank_kernel(
     data: Bytes,
     offsets: Ints,
@@ -62,22 +61,29 @@ def treebank_kernel(
     chars: Chars,
     flags: Bytes,
 ) -> int:
-    """The kernel of the splitter `treebank`; the arguments are those of `curate.text.split.split`."""
-    out = (start, end, key, chars, flags)
+    """Fill the arrays of `curate.text.split.split` by the splitter `treebank`; return the number of words."""
+    spans = np.empty(2 * len(start), dtype=np.int64)
+    count = _tokenise(data, offsets, props, word_offsets, spans)
+    _describe(data, props, spans, count, start, end, key, chars, flags)
+    return count
+
+
+@kernel
+def _tokenise(data: Bytes, offsets: Ints, props: Props, word_offsets: Ints, spans: Ints) -> int:
     count = 0
     for row in range(len(offsets) - 1):
         at = offsets[row]
         stop = offsets[row + 1]
         while at < stop:
             sentence_end, following = next_sentence(data, at, stop)
-            count = _sentence(data, at, sentence_end, props, out, count)
+            count = _sentence(data, at, sentence_end, props, spans, count)
             at = following
         word_offsets[row + 1] = count
     return count
 
 
 @kernel
-def _sentence(data: Bytes, begin: int, end: int, props: Props, out: Out, count: int) -> int:
+def _sentence(data: Bytes, begin: int, end: int, props: Props, spans: Ints, count: int) -> int:
     dot = _final_period(data, begin, end)
     at = skip_space(data, begin, end)
     while at < end:
@@ -85,10 +91,10 @@ def _sentence(data: Bytes, begin: int, end: int, props: Props, out: Out, count: 
         while stop < end and data[stop] < 0x80 and props[data[stop]] & ALNUM:
             stop += 1
         if stop == end or (stop > at and data[stop] < 0x80 and is_space(data[stop])):
-            count = _words(data, at, stop, props, out, count)
+            count = _words(data, at, stop, props, spans, count)
         else:
             stop = next_space(data, stop, end)
-            count = _stretch(data, begin, at, stop, end, dot, props, out, count)
+            count = _stretch(data, begin, at, stop, end, dot, props, spans, count)
         at = skip_space(data, stop, end)
     return count
 
@@ -153,7 +159,7 @@ def _clitic_follows(data: Bytes, at: int, end: int, props: Props) -> bool:
 
 @kernel
 def _stretch(
-    data: Bytes, begin: int, at: int, stop: int, end: int, dot: int, props: Props, out: Out, count: int
+    data: Bytes, begin: int, at: int, stop: int, end: int, dot: int, props: Props, spans: Ints, count: int
 ) -> int:
     """The words of data[at:stop], a stretch without white space of the sentence data[begin:end]."""
     piece = at
@@ -163,8 +169,8 @@ def _stretch(
         if byte >= 0x80:
             code, size = decode(data, at, stop)
             if code in (0xAB, 0xBB, 0x2018, 0x2019, 0x201C, 0x201D, 0x201E) or 0x2012 <= code <= 0x2015:
-                count = _piece(data, piece, at, props, out, count)
-                count = _emit(data, at, at + size, props, out, count)
+                count = _piece(data, piece, at, props, spans, count)
+                count = _add(at, at + size, _WORD, spans, count)
                 piece = at + size
             at += size
             continue
@@ -192,10 +198,10 @@ def _stretch(
         elif kind == _BACKQUOTE:
             size = 2 if at + 1 < stop and data[at + 1] == 96 else 1
         elif kind == _QUOTE or (at + 1 < stop and data[at + 1] == 39):
-            count = _piece(data, piece, at, props, out, count)
+            count = _piece(data, piece, at, props, spans, count)
             opens = _opens(data, begin, at) and not (kind == _APOSTROPHE and at == begin)
             size = 1 if kind == _QUOTE else 2
-            count = _emit_quote(at, at + size, opens, out, count)
+            count = _add(at, at + size, _OPENS if opens else _CLOSES, spans, count)
             at += size
             piece = at
             continue
@@ -206,13 +212,13 @@ def _stretch(
         ):
             size = 1
         if size:
-            count = _piece(data, piece, at, props, out, count)
-            count = _emit(data, at, at + size, props, out, count)
+            count = _piece(data, piece, at, props, spans, count)
+            count = _add(at, at + size, _WORD, spans, count)
             at += size
             piece = at
         else:
             at += 1
-    return _piece(data, piece, stop, props, out, count)
+    return _piece(data, piece, stop, props, spans, count)
 
 
 @kernel
@@ -222,17 +228,17 @@ def _digit(data: Bytes, at: int, end: int, props: Props) -> bool:
 
 
 @kernel
-def _piece(data: Bytes, start: int, end: int, props: Props, out: Out, count: int) -> int:
+def _piece(data: Bytes, start: int, end: int, props: Props, spans: Ints, count: int) -> int:
     """The words of data[start:end], which has white space on both sides: parts the clitics at its end."""
     if start >= end:
         return count
     cut = end - _short_clitic(data, start, end)
     inner = cut - _long_clitic(data, start, cut)
-    count = _words(data, start, inner, props, out, count)
+    count = _words(data, start, inner, props, spans, count)
     if inner < cut:
-        count = _words(data, inner, cut, props, out, count)
+        count = _words(data, inner, cut, props, spans, count)
     if cut < end:
-        count = _words(data, cut, end, props, out, count)
+        count = _words(data, cut, end, props, spans, count)
     return count
 
 
@@ -265,10 +271,14 @@ def _long_clitic(data: Bytes, start: int, end: int) -> int:
 
 
 @kernel
-def _words(data: Bytes, start: int, end: int, props: Props, out: Out, count: int) -> int:
+def _words(data: Bytes, start: int, end: int, props: Props, spans: Ints, count: int) -> int:
     """The words of data[start:end], nearly always one: parts "cannot", "gonna" and the like."""
-    if end - start < 4:
-        return _emit(data, start, end, props, out, count)
+    at = start
+    while at < end and data[at] < 0x80 and props[data[at]] & ALNUM:
+        at += 1
+    size = end - start
+    if at == end and (size < 5 or size > 6 or data[start] | 32 not in (99, 103, 108, 119)):
+        return _add(start, end, _WORD, spans, count)  # cannot be "cannot", "gimme", "lemme" or "wanna"
     from_here = start
     at = start
     while at < end:
@@ -278,9 +288,9 @@ def _words(data: Bytes, start: int, end: int, props: Props, out: Out, count: int
         first, second = _fused(data, at, end, props)
         if first:
             if from_here < at:
-                count = _emit(data, from_here, at, props, out, count)
-            count = _emit(data, at, at + first, props, out, count)
-            count = _emit(data, at + first, at + first + second, props, out, count)
+                count = _add(from_here, at, _WORD, spans, count)
+            count = _add(at, at + first, _WORD, spans, count)
+            count = _add(at + first, at + first + second, _WORD, spans, count)
             at += first + second
             from_here = at
         else:
@@ -288,7 +298,7 @@ def _words(data: Bytes, start: int, end: int, props: Props, out: Out, count: int
             while at < end and data[at] < 0x80 and (props[data[at]] & ALNUM or data[at] == 95):
                 at += 1
     if from_here < end:
-        count = _emit(data, from_here, end, props, out, count)
+        count = _add(from_here, end, _WORD, spans, count)
     return count
 
 
@@ -331,29 +341,45 @@ def _same(data: Bytes, at: int, end: int, one: int, two: int, three: int) -> boo
     return bool(data[at] | 32 == one | 32 and data[at + 1] | 32 == two and data[at + 2] | 32 == three)
 
 
-@kernel
-def _emit_quote(first: int, last: int, opens: bool, out: Out, count: int) -> int:
-    start, end, key, chars, flags = out
-    start[count], end[count] = first, last
-    key[count] = _OPENING_KEY if opens else _CLOSING_KEY
-    chars[count] = 2
-    flags[count] = 0
+@inlined
+def _add(first: int, last: int, kind: int, spans: Ints, count: int) -> int:
+    """Note the word from `first` to `last`."""
+    spans[2 * count] = first
+    spans[2 * count + 1] = (last << 2) | kind
     return count + 1
 
 
 @kernel
-def _emit(data: Bytes, first: int, last: int, props: Props, out: Out, count: int) -> int:
-    start, end, key, chars, flags = out
-    found = 0
-    length = 0
-    at = first
-    while at < last:
-        code, size = decode(data, at, last)
-        found |= props[code]
-        length += 1
-        at += size
-    start[count], end[count] = first, last
-    key[count] = hash_bytes(data, first, last)
-    chars[count] = length
-    flags[count] = (found >> 6) & 15
-    return count + 1
+def _describe(
+    data: Bytes,
+    props: Props,
+    spans: Ints,
+    count: int,
+    start: Ints,
+    end: Ints,
+    key: Keys,
+    chars: Chars,
+    flags: Bytes,
+) -> None:
+    """Where the noted words stand, their hashes, lengths and flags."""
+    for word in range(count):
+        first = spans[2 * word]
+        last = spans[2 * word + 1] >> 2
+        kind = spans[2 * word + 1] & 3
+        start[word], end[word] = first, last
+        if kind != _WORD:
+            key[word] = _OPENING_KEY if kind == _OPENS else _CLOSING_KEY
+            chars[word] = 2
+            flags[word] = 0
+            continue
+        found = 0
+        size = 0
+        at = first
+        while at < last:
+            code, step = decode(data, at, last)
+            found |= props[code]
+            size += 1
+            at += step
+        key[word] = hash_bytes(data, first, last)
+        chars[word] = size
+        flags[word] = (found >> FLAG_SHIFT) & FLAGS

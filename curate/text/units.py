@@ -114,9 +114,7 @@ def paragraph_units(
 
 
 @kernel
-def _blocks(
-    data: Bytes, begin: int, stop: int, start: Ints, end: Ints, keys: Keys, sizes: Ints
-) -> tuple[int, int]:
+def _blocks(data: Bytes, begin: int, stop: int, start: Ints, end: Ints, keys: Keys, sizes: Ints) -> tuple[int, int]:
     r"""What `text.split("\n\n")` gives."""
     units = 0
     total = 0

@@ -98,10 +98,7 @@ def train_fasttext(
         raise ConfigError(f"held_out {held_out}: the part that is measured is above 0 and below 1")
     if labels[0] == labels[1] or any(not label or label.split() != [label] for label in labels):
         raise ConfigError(f"labels {labels}: expected two different names without white space")
-    split = [
-        _split(texts, label, held_out, seed)
-        for texts, label in zip((positive, negative), labels, strict=True)
-    ]
+    split = [_split(texts, label, held_out, seed) for texts, label in zip((positive, negative), labels, strict=True)]
     _check_overlap(*split)
     arguments: dict[str, int | float] = {
         **{"wordNgrams": word_ngrams, "lr": lr, "dim": dim, "epoch": epoch},
@@ -137,14 +134,10 @@ def _train(source: str, saved: str, arguments: Mapping[str, int | float]) -> Non
     """
     wanted = {"input": source, "thread": 1, "verbose": 0, "label": PREFIX, **arguments}
     command = [sys.executable, "-P", "-c", _PROGRAM, orjson.dumps(wanted).decode(), saved]
-    done = subprocess.run(
-        command, env={**os.environ, "MALLOC_PERTURB_": "255"}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env={**os.environ, "MALLOC_PERTURB_": "255"}, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-        raise RunError(
-            f"fastText could not train ({reason}); lower lr, or lower dim and bucket if memory ran out"
-        )
+        raise RunError(f"fastText could not train ({reason}); lower lr, or lower dim and bucket if memory ran out")
 
 
 def one_line(text: str) -> str:
@@ -204,10 +197,7 @@ def _card(
         "negative": split[1].label,
         "model": content,
         "settings": arguments,
-        "data": {
-            each.label: {"texts": len(each.learnt) + len(each.held_out), "digest": each.digest}
-            for each in split
-        },
+        "data": {each.label: {"texts": len(each.learnt) + len(each.held_out), "digest": each.digest} for each in split},
         "held_out": {
             "texts": {each.label: len(each.held_out) for each in split},
             "threshold": 0.5,
@@ -223,17 +213,14 @@ def _markdown(card: Mapping[str, object]) -> str:
     data, held, settings = card["data"], card["held_out"], card["settings"]
     assert isinstance(data, dict) and isinstance(held, dict) and isinstance(settings, dict)
     rows = [
-        f"| {label} | {each['texts']} | {held['texts'][label]} | `{each['digest']}` |\n"
-        for label, each in data.items()
+        f"| {label} | {each['texts']} | {held['texts'][label]} | `{each['digest']}` |\n" for label, each in data.items()
     ]
     marks = "".join(f"| {10 * (i + 1)}% | {value:.6f} |\n" for i, value in enumerate(held["deciles"]))
     return (
         f"# fastText classifier: {card['positive']} or {card['negative']}\n\n"
         f"The score is the probability of `{card['positive']}`. Model file (xxh3-128): `{card['model']}`.\n\n"
         f"Settings: {', '.join(f'{k} {v}' for k, v in settings.items())}; one thread.\n\n"
-        "| class | texts | held out | digest of the texts |\n| --- | --- | --- | --- |\n"
-        + "".join(rows)
-        + "\n"
+        "| class | texts | held out | digest of the texts |\n| --- | --- | --- | --- |\n" + "".join(rows) + "\n"
         f"On the held-out texts, with a threshold of {held['threshold']}: precision {held['precision']:.3f},"
         f" recall {held['recall']:.3f}, F1 {held['f1']:.3f}. AUROC {held['auroc']:.3f}.\n\n"
         "| held-out texts below | score |\n| --- | --- |\n" + marks

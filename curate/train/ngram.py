@@ -129,8 +129,7 @@ def estimate(counts: Counts) -> list[Estimate]:
     # A discount can be exactly 0 and leave nothing to back off with; -99 is what ARPA files have for that.
     backoffs = [*(np.log10(np.maximum(gamma, 1e-99)) for gamma in gammas[1:]), np.zeros(0)]
     return [
-        Estimate(e.words, e.probability, backoff, e.discounts)
-        for e, backoff in zip(estimates, backoffs, strict=True)
+        Estimate(e.words, e.probability, backoff, e.discounts) for e, backoff in zip(estimates, backoffs, strict=True)
     ]
 
 
@@ -187,9 +186,7 @@ def _adjusted(level: Level, suffix: Index) -> Level:
     return replace(level, count=np.where(level.words[:, 0] == BOS, level.count, left))
 
 
-def _contexts(
-    below: Level, keys: npt.NDArray[np.uint64], suffix: Index, first: npt.NDArray[np.uint32]
-) -> Index:
+def _contexts(below: Level, keys: npt.NDArray[np.uint64], suffix: Index, first: npt.NDArray[np.uint32]) -> Index:
     """Where, one order down, the n-grams without their last words are.
 
     Such a context is its own suffix, which is the context of the n-gram's suffix, behind its first word.

@@ -183,9 +183,7 @@ def _open(path: str) -> _Shard:
                 raise RunError(f"{path}: not a file of n-gram counts; delete it and count again")
             words: list[str] = file.read_row_group(0, ["word"])["word"].to_pylist()
     except pa.ArrowInvalid as error:
-        raise RunError(
-            f"{path}: not a whole file of n-gram counts ({error}); delete it and count again"
-        ) from None
+        raise RunError(f"{path}: not a whole file of n-gram counts ({error}); delete it and count again") from None
     return _Shard(path, info, words)
 
 
@@ -204,9 +202,7 @@ def merge_counts(paths: Sequence[str]) -> Counts:
         raise RunError(f"{other}: counted with another order or text form than {one}; count both again")
     documents = sum(int(s.info["documents"]) for s in shards)
     if not documents:
-        raise RunError(
-            "there is not one word to train an n-gram model on; check the input of the training step"
-        )
+        raise RunError("there is not one word to train an n-gram model on; check the input of the training step")
     order, normaliser, tokeniser = next(iter(kinds))
     seen = dict.fromkeys([*SPECIAL_WORDS, *chain.from_iterable(s.words for s in shards)])
     words = _by_hash(list(seen))[0]

@@ -19,10 +19,12 @@ from pydantic import Field
 
 from curate import files
 from curate.config import BadValue, Model, Path, validate
-from curate.dataset import Dataset, read_shard
+from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.errors import nearest
-from curate.step import Job, Receipt, Result, ShardTask, StepConfig
+from curate.map_shard import ShardTask
+from curate.shards import read_shard
+from curate.step import Job, Receipt, Result, StepConfig
 from curate.text.batch import TextBatch
 from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
 from curate.train.fasttext import train_fasttext
@@ -102,9 +104,7 @@ def parse(value: Plain, path: Path) -> TrainConfig:
     ((name, args),) = value.items()
     if name not in METHODS:
         raise BadValue((*path, name), f"no method {name!r}; {nearest(name, METHODS)}")
-    return TrainConfig.model_construct(
-        method=validate(METHODS[name], args, (*path, name))
-    )
+    return TrainConfig.model_construct(method=validate(METHODS[name], args, (*path, name)))
 
 
 def run(job: Job, config: TrainConfig) -> Result:
@@ -122,9 +122,7 @@ def _fasttext(job: Job, method: FastText) -> Result:
     labels = (method.labels[0], method.labels[1])
     trained = train_fasttext(texts("positive"), texts("negative"), job.folder, labels=labels, **args)
     name = trained.model.rsplit("/", 1)[-1]
-    return _result(
-        job, name, cast("dict[str, Plain]", dict(trained.card)), [name, f"{name}.json", f"{name}.md"]
-    )
+    return _result(job, name, cast("dict[str, Plain]", dict(trained.card)), [name, f"{name}.json", f"{name}.md"])
 
 
 def _ngram(job: Job, method: Ngram) -> Result:

@@ -305,9 +305,7 @@ def pages(shared: Path) -> list[str]:
 def test_on_web_pages_all_but_the_replaced_stays_under_any_batching(pages: list[str]) -> None:
     clean = pii(**ALL)
     text, columns = clean(TextBatch.of(pages))
-    parts = [
-        clean(TextBatch.of(list(part)))[0] for part in np.array_split(np.array(pages[:150], dtype=object), 7)
-    ]
+    parts = [clean(TextBatch.of(list(part)))[0] for part in np.array_split(np.array(pages[:150], dtype=object), 7)]
     assert pa.concat_arrays(parts).equals(text[:150])
     assert clean(TextBatch(text))[0].equals(text)
     for before, after in zip(pages, text.to_pylist(), strict=True):

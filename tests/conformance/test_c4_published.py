@@ -63,9 +63,7 @@ def test_the_page_that_differs_does_so_by_one_line_that_ends_in_an_apostrophe(
     columns = score_c4(variant="paper")(TextBatch.of([page["text"]]))
     published = json.loads(page["doc_stats"])
     assert columns["lines_kept"][0].as_py() == published["line-kept"] - 1
-    assert (
-        columns["removed_no_terminal_punctuation"][0].as_py() == published["line-filter-no_terminal_punc"] + 1
-    )
+    assert columns["removed_no_terminal_punctuation"][0].as_py() == published["line-filter-no_terminal_punc"] + 1
     assert sum(line.strip().endswith("'") for line in page["text"].splitlines()) == 1
 
 

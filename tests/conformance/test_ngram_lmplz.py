@@ -81,9 +81,7 @@ def program() -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [2, 3, 5, 6])
-def test_every_value_equals_lmplz_on_real_prose(
-    tmp_path: Path, shared: Path, program: str, order: int
-) -> None:
+def test_every_value_equals_lmplz_on_real_prose(tmp_path: Path, shared: Path, program: str, order: int) -> None:
     texts: list[str] = []
     with zstandard.open(shared / "data/hq_text.dev.jsonl.zst", "rt", encoding="utf-8") as stream:
         for line in stream:

@@ -16,7 +16,12 @@ from tests.helpers import dataset, rows, run_step, tree
 
 def run(root: Path, documents: Dataset, workers: int = 1, **exact: bool) -> Dataset:
     config = dedup.parse({"from": "docs", "exact": exact}, ())
-    return run_step(root, functools.partial(dedup.run, config=config), {"from": documents}, resources=Resources(workers=workers))
+    return run_step(
+        root,
+        functools.partial(dedup.run, config=config),
+        {"from": documents},
+        resources=Resources(workers=workers),
+    )
 
 
 def test_a_copy_names_the_first_row_with_its_text(tmp_path: Path) -> None:

@@ -105,7 +105,10 @@ def test_a_crash_costs_a_retry_and_nothing_else(name: str, request: pytest.Fixtu
 
 def test_an_item_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
     make = functools.partial(deadly, str(tmp_path), True)
-    outcomes = {o.index: o for o in LocalEngine().map(make, list(range(4)), resources=Resources(workers=2, retries=1), label="t")}
+    outcomes = {
+        o.index: o
+        for o in LocalEngine().map(make, list(range(4)), resources=Resources(workers=2, retries=1), label="t")
+    }
     assert outcomes[2].error == "the worker was killed (out of memory?), 2 times"
     assert [outcomes[i].result for i in (0, 1, 3)] == [0, 1, 3]
 

@@ -32,24 +32,33 @@ def verdicts(out: Dataset) -> list[str | None]:
 
 def test_the_first_failing_rule_is_the_reason_and_every_rule_is_counted(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "s", {"words": [10, 60, 70], "q": [0.1, 0.2, 0.9]}, {"words": [5], "q": [0.95]})
-    out = judge(tmp_path, [scores], {"column": "words", "at_least": 50, "name": "short"}, {"column": "q", "above": 0.5})
-    assert verdicts(out) == ["short", "q-above", None, "short"]
+    out = judge(
+        tmp_path,
+        [scores],
+        {"column": "words", "at_least": 50, "name": "short"},
+        {"column": "q", "above": 0.5},
+    )
+    assert verdicts(out) == ["short", "q-low", None, "short"]
     assert out.manifest.counts == {
-        "kept": 1, "first:short": 2, "all:short": 2, "first:q-above": 1, "all:q-above": 2,
+        "kept": 1, "first:short": 2, "all:short": 2, "first:q-low": 1, "all:q-low": 2,
     }  # fmt: skip
 
 
 def test_a_missing_score_satisfies_no_rule(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "s", {"q": [None, float("nan"), 0.5]})
-    assert verdicts(judge(tmp_path, [scores], {"column": "q", "at_most": 1})) == ["q-at_most", "q-at_most", None]
-    assert verdicts(judge(tmp_path, [scores], {"column": "q", "top": 3})) == ["q-top", "q-top", None]
+    assert verdicts(judge(tmp_path, [scores], {"column": "q", "at_most": 1})) == [
+        "q-high",
+        "q-high",
+        None,
+    ]
+    assert verdicts(judge(tmp_path, [scores], {"column": "q", "top": 3})) == ["q-not-top", "q-not-top", None]
 
 
 def test_a_quantile_is_taken_among_the_rows_that_passed_the_rules_before(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "s", {"ok": [True] * 4 + [False] * 6, "p": [float(i) for i in range(10)]})
     rules = [{"column": "ok", "equals": True}, {"column": "p", "below": {"quantile": 0.5}}]
     out = judge(tmp_path, [scores], *rules)
-    assert verdicts(out) == [None, None, "p-below", "p-below"] + ["ok-equals"] * 6
+    assert verdicts(out) == [None, None, "p-high", "p-high"] + ["ok"] * 6
     assert out.manifest.details["rules"][1]["value"] == 1.5
 
 
@@ -57,20 +66,23 @@ def test_top_takes_exactly_the_count_and_ties_go_to_the_lower_id(tmp_path: Path)
     scores = dataset(tmp_path / "s", {"id": ["d", "c", "b", "a"], "q": [0.5, 0.5, 0.5, 0.1]}, {"id": ["e"], "q": [0.9]})
     out = judge(tmp_path, [scores], {"column": "q", "top": 3})
     assert [row["id"] for row in rows(out) if row["keep"]] == ["c", "b", "e"]
-    assert [row["id"] for row in rows(judge(tmp_path, [scores], {"column": "q", "bottom": 0.4})) if row["keep"]] == ["b", "a"]
+    assert [row["id"] for row in rows(judge(tmp_path, [scores], {"column": "q", "bottom": 0.4})) if row["keep"]] == [
+        "b",
+        "a",
+    ]
 
 
 def test_a_budget_takes_the_best_rows_that_fit(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "s", {"q": [0.9, 0.8, 0.7, 0.6], "words": [50, 30, 30, 1]})
     out = judge(tmp_path, [scores], {"column": "q", "top": {"sum": "words", "limit": 100}})
-    assert verdicts(out) == [None, None, "q-top", "q-top"]
+    assert verdicts(out) == [None, None, "q-not-top", "q-not-top"]
 
 
 def test_a_dedup_is_obeyed_before_the_first_rule(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "s", {"q": [0.9, 0.9, 0.1]})
     dups = dataset(tmp_path / "d", {"keep": [True, False, True], "reason": [None, "exact-duplicate", None]})
     out = judge(tmp_path, [scores, dups], {"column": "q", "top": 1})
-    assert verdicts(out) == [None, "exact-duplicate", "q-top"]
+    assert verdicts(out) == [None, "exact-duplicate", "q-not-top"]
     assert out.manifest.counts["first:exact-duplicate"] == 1
 
 
@@ -146,5 +158,9 @@ def test_a_cut_is_the_head_of_the_sorted_rows(data: list[tuple[int, int]], share
     else:
         last, last_id = cut(values, ids, share, None, highest=highest)
         count = min(len(data), share if isinstance(share, int) else max(1, int(share * len(data))))
-    inside = [i for i in range(len(data)) if (values[i] > last if highest else values[i] < last) or (values[i] == last and ids[i] <= last_id)]
+    inside = [
+        i
+        for i in range(len(data))
+        if (values[i] > last if highest else values[i] < last) or (values[i] == last and ids[i] <= last_id)
+    ]
     assert sorted(inside) == sorted(order[:count])

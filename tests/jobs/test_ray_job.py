@@ -32,7 +32,15 @@ def head(tmp_path: Path) -> Iterator[str]:
     """A Ray head on loopback, in a process group of its own that is ended with the test."""
     dashboard = free_port()
     ray = str(Path(sys.executable).parent / "ray")
-    command = [ray, "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={free_port()}"]
+    command = [
+        ray,
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--node-ip-address=127.0.0.1",
+        f"--port={free_port()}",
+    ]
     command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
     # The job takes its programs from the environment of this test, whatever else the machine has.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -44,7 +52,10 @@ def head(tmp_path: Path) -> Iterator[str]:
             address = f"http://127.0.0.1:{dashboard}"
             deadline = time.monotonic() + 90
             while time.monotonic() < deadline:
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/api/version", timeout=2):
+                with (
+                    contextlib.suppress(OSError),
+                    urllib.request.urlopen(f"{address}/api/version", timeout=2),
+                ):
                     break
                 time.sleep(0.5)
             else:
@@ -75,12 +86,28 @@ steps:
   out: {{release: {{from: [docs, kept], license: cc0-1.0}}}}
 """)
     python = sys.executable
-    entry = [python, str(ROOT / "jobs" / "score_pretraining.py"), str(config), "--root", str(tmp_path / "ray")]
+    entry = [
+        python,
+        str(ROOT / "jobs" / "score_pretraining.py"),
+        str(config),
+        "--root",
+        str(tmp_path / "ray"),
+    ]
     submit = [str(Path(python).parent / "ray"), "job", "submit", "--address", head, "--", *entry]
     done = subprocess.run(submit, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "60 records read" in done.stdout
 
-    command = [python, "-m", "curate", "run", str(config), "--root", str(tmp_path / "local"), "--progress", "quiet"]
+    command = [
+        python,
+        "-m",
+        "curate",
+        "run",
+        str(config),
+        "--root",
+        str(tmp_path / "local"),
+        "--progress",
+        "quiet",
+    ]
     subprocess.run(command, check=True, timeout=240)
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")

@@ -55,9 +55,7 @@ def pool_rows(folder: Path) -> list[dict[str, str | None]]:
 
 
 def train_texts(folder: Path, side: str) -> list[str]:
-    return [
-        json.loads(line)["text"] for line in (folder / "train" / f"{side}.jsonl").read_bytes().splitlines()
-    ]
+    return [json.loads(line)["text"] for line in (folder / "train" / f"{side}.jsonl").read_bytes().splitlines()]
 
 
 def base(side: str) -> list[dict[str, str]]:
@@ -91,9 +89,7 @@ def test_the_command_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path)
     assert one == two
 
 
-def test_another_seed_gives_another_pool_and_another_split(
-    generator: ModuleType, out: Path, tmp_path: Path
-) -> None:
+def test_another_seed_gives_another_pool_and_another_split(generator: ModuleType, out: Path, tmp_path: Path) -> None:
     generator.generate(tmp_path, documents=DOCUMENTS, seed=8)
     assert set(train_texts(out, "good")) != set(train_texts(tmp_path, "good"))
     assert pool_lines(out) != pool_lines(tmp_path)
@@ -109,9 +105,7 @@ def test_truth_json_counts_what_is_in_the_files(out: Path) -> None:
     assert truth["train"] == {side: len(train_texts(out, side)) for side in ("good", "poor")}
 
 
-def test_every_flaw_occurs_and_a_row_is_dropped_exactly_when_it_has_one(
-    generator: ModuleType, out: Path
-) -> None:
+def test_every_flaw_occurs_and_a_row_is_dropped_exactly_when_it_has_one(generator: ModuleType, out: Path) -> None:
     rows = pool_rows(out)
     assert {row["flaw"] for row in rows} == {None, "one-character", *generator.FLAWS, *generator.COPIES}
     assert all((row["truth"] == "drop") == (row["flaw"] is not None) for row in rows)
@@ -200,9 +194,7 @@ def test_good_paragraphs_are_in_the_training_set_once(out: Path) -> None:
 
 
 @pytest.mark.parametrize("documents", [-1, 0, 99])
-def test_a_pool_too_small_for_every_flaw_is_refused(
-    generator: ModuleType, tmp_path: Path, documents: int
-) -> None:
+def test_a_pool_too_small_for_every_flaw_is_refused(generator: ModuleType, tmp_path: Path, documents: int) -> None:
     with pytest.raises(ValueError, match="ask for 100 or more"):
         generator.generate(tmp_path, documents=documents)
     assert not list(tmp_path.iterdir())
@@ -218,9 +210,7 @@ def test_more_pages_than_the_texts_can_give_are_refused(generator: ModuleType) -
 def test_the_base_has_no_duplicates_and_stays_small(side: str) -> None:
     rows = base(side)
     assert (QUICKSTART / "data" / f"{side}.jsonl").stat().st_size < 400_000
-    assert all(
-        row.keys() == {"text", "kind", "title", "language", "worth"} and row["worth"] == side for row in rows
-    )
+    assert all(row.keys() == {"text", "kind", "title", "language", "worth"} and row["worth"] == side for row in rows)
     assert len({row["title"] for row in rows}) == len(rows)
     parts = [normal(part) for row in rows for part in row["text"].split("\n\n")]
     assert len(set(parts)) == len(parts)

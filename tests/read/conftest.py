@@ -37,8 +37,6 @@ class Reading:
         return [value for chunk in self.chunks for value in chunk.table.column(name).to_pylist()]
 
 
-
-
 @pytest.fixture
 def read() -> Callable[..., Reading]:
     """Reads bytes as the file of a name; checks what holds for every reader."""

@@ -25,7 +25,10 @@ def test_a_local_folder_of_parquet_is_streamed(tmp_path: Path):
     chunks = list(stream_dataset(str(folder), split="train"))
     assert sum(chunk.table.num_rows for chunk in chunks) == 598
     assert [row for chunk in chunks for row in chunk.rows.tolist()] == [i for i in range(600) if i not in (7, 307)]
-    assert [(bad.row, bad.error) for chunk in chunks for bad in chunk.bad] == [(7, "null-text"), (307, "null-text")]
+    assert [(bad.row, bad.error) for chunk in chunks for bad in chunk.bad] == [
+        (7, "null-text"),
+        (307, "null-text"),
+    ]
     assert chunks[0].table.column_names == ["text", "n"]
     assert chunks[-1].table.column("text")[-1].as_py() == "text 1 299"
 

@@ -81,7 +81,10 @@ def test_invalid_utf8_is_bad_with_its_place(read):
 
 
 def test_half_of_a_surrogate_pair_is_bad(read):
-    found = read(b'{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\n{"text": "x", "n": NaN, "s": "\\ud83d"}\n', "a.jsonl")
+    found = read(
+        b'{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\n{"text": "x", "n": NaN, "s": "\\ud83d"}\n',
+        "a.jsonl",
+    )
     assert found.texts == ["\U0001f600"]
     assert found.errors == [(0, "json"), (2, "json")]
 
@@ -146,7 +149,11 @@ def test_values_nested_beyond_reason_are_bad(read):
 
 
 def test_a_json_array_is_refused_with_the_remedy(read):
-    for data in (b'[{"text": "one"}]', b'[\n  {"text": "one"}\n]\n', b'[{"text": "one"},\n{"text": "two"}]\n'):
+    for data in (
+        b'[{"text": "one"}]',
+        b'[\n  {"text": "one"}\n]\n',
+        b'[{"text": "one"},\n{"text": "two"}]\n',
+    ):
         with pytest.raises(ConfigError, match=r"JSON array.*jq"):
             read(data, "a.json")
     with pytest.raises(ConfigError, match=r"over several lines.*jq"):
@@ -188,7 +195,9 @@ def test_a_line_of_100_mb_within_the_limit_is_read():
     assert [len(text) for c in chunks for text in c.table.column("text").to_pylist()] == [100_000_000, 3, 3]
 
 
-@pytest.mark.parametrize(("pack", "name"), [(gzip.compress, "gzip"), (zstandard.compress, "zstd"), (bz2.compress, "bzip2")])
+@pytest.mark.parametrize(
+    ("pack", "name"), [(gzip.compress, "gzip"), (zstandard.compress, "zstd"), (bz2.compress, "bzip2")]
+)
 def test_a_truncated_file_gives_what_is_there_and_one_bad_record(read, pack, name):
     data = lines(20_000)
     packed = pack(data)
@@ -211,7 +220,13 @@ def test_a_file_damaged_in_the_middle_gives_what_is_before(read):
     good = read(data + data, "a.jsonl").texts
     assert found.texts[:14_900] == good[:14_900]
     # The damage can show at once, or as lines of garbage up to the checksum.
-    assert {error for _, error in found.errors[:-1]} <= {"json", "not-object", "no-text", "text-type", "invalid-utf8"}
+    assert {error for _, error in found.errors[:-1]} <= {
+        "json",
+        "not-object",
+        "no-text",
+        "text-type",
+        "invalid-utf8",
+    }
     assert found.errors[-1][1] == "corrupt-gzip"
     assert found.errors[0][0] >= 14_900
 

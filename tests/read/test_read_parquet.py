@@ -22,12 +22,21 @@ def texts(values: list[object], kind: pa.DataType | None = None) -> pa.Table:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.string())],
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.dictionary(pa.int32(), pa.string()),
+    ],
     ids=str,
 )
 def test_every_type_of_text_column_gives_the_same(read, kind):
     table = texts(["one", "zwei ä", None, ""], pa.string())
-    table = table.set_column(1, "text", table.column("text").cast(kind) if kind != pa.string() else table.column("text"))
+    table = table.set_column(
+        1, "text", table.column("text").cast(kind) if kind != pa.string() else table.column("text")
+    )
     found = read(parquet(table), "a.parquet")
     assert found.texts == ["one", "zwei ä", ""]
     assert found.rows == [0, 1, 3]

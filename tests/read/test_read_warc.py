@@ -298,7 +298,9 @@ def test_every_record_of_a_real_file_is_accounted_for(shared: Path, name: str):
     assert rows + len(bad) == kinds["response"] + kinds["conversion"] > 0
     assert rows >= 0.99 * (rows + len(bad))
     assert {each.error for each in bad} <= {"empty-text"}
-    assert sorted([n for c in chunks for n in c.rows.tolist()] + [each.row for each in bad]) == list(range(rows + len(bad)))
+    assert sorted([n for c in chunks for n in c.rows.tolist()] + [each.row for each in bad]) == list(
+        range(rows + len(bad))
+    )
 
 
 def test_the_text_of_a_real_wet_file_is_what_the_archive_holds(shared: Path):

@@ -19,9 +19,10 @@ from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
+from curate.map_shard import MapShard, shard_tasks
 from curate.progress import Progress
 from curate.read.step import ReadConfig
-from curate.step import Job, MapShard, Result, Step, execute, shard_tasks
+from curate.step import Job, Result, Step, execute
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> ' + "a long enough tail of words " * 12
 

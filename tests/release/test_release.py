@@ -75,7 +75,11 @@ def test_exactly_the_kept_rows_are_published_with_their_own_text_and_scores(smal
 def test_every_row_is_accounted_for(small: Small) -> None:
     manifest = small.done["out"].manifest
     assert manifest.rows_in == small.done["docs"].rows == 60
-    assert manifest.counts == {"dropped:exact-duplicate": 6, "dropped:share-below": 6, "dropped:too-short": 11}
+    assert manifest.counts == {
+        "dropped:exact-duplicate": 6,
+        "dropped:share-high": 6,
+        "dropped:too-short": 11,
+    }
     assert (manifest.rows, manifest.dropped, manifest.absent) == (36, 23, 1)
 
 
@@ -303,6 +307,7 @@ def test_the_step_that_trained_a_model_is_found_by_the_models_hash(tmp_path: Pat
     changed(dataset(tmp_path / "other-1", {"text": ["a"]}, kind="train"), files={"model.bin": "ffff"})
     model = changed(dataset(tmp_path / "model-2", {"text": ["b"]}, kind="train"), files={"model.bin": "beef"})
     scores = changed(
-        dataset(tmp_path / "scores-3", {"quality": [0.5]}, kind="score"), config={"models": {"quality.model": "beef"}}
+        dataset(tmp_path / "scores-3", {"quality": [0.5]}, kind="score"),
+        config={"models": {"quality.model": "beef"}},
     )
     assert [each.folder for each in with_trainers([scores])] == [model.folder, scores.folder]

@@ -104,7 +104,10 @@ def test_rows_in_another_order_differ(release: Path, first: str) -> None:
 
 def test_a_removed_and_an_added_file_are_named(release: Path, first: str) -> None:
     (release / first).rename(release / "data" / "default" / "extra.parquet")
-    assert verify(str(release)) == [f"{first}: is missing", "data/default/extra.parquet: is not in MANIFEST.json"]
+    assert verify(str(release)) == [
+        f"{first}: is missing",
+        "data/default/extra.parquet: is not in MANIFEST.json",
+    ]
 
 
 def test_a_cut_file_is_named(release: Path, first: str) -> None:

@@ -77,7 +77,10 @@ def test_the_nearest_are_found_among_those_that_came_as_far_as_the_rule() -> Non
 
 
 def test_ties_at_a_threshold_go_to_the_first_rows() -> None:
-    assert nearest(column([0.4] * 10 + [0.6] * 10, [0] * 10 + [KEPT] * 10), 0, 0.5, 3) == ([0, 1, 2], [10, 11, 12])
+    assert nearest(column([0.4] * 10 + [0.6] * 10, [0] * 10 + [KEPT] * 10), 0, 0.5, 3) == (
+        [0, 1, 2],
+        [10, 11, 12],
+    )
 
 
 def test_a_position_leads_back_to_its_shard_and_row(tmp_path: Path) -> None:
@@ -120,7 +123,11 @@ def test_rare_labels_are_put_together(tmp_path: Path) -> None:
     data = dataset(tmp_path / "scores", {"language": ["en"] * 5 + ["de"] * 3 + ["fr", "it", None]})
     codes = {"part-00000.parquet": np.array([KEPT] * 4 + [0] * 7, np.uint16)}
     found = labels(data, "language", codes, most=2)
-    assert [(each.value, each.kept, each.dropped) for each in found] == [("en", 4, 1), ("de", 0, 3), ("3 others", 0, 3)]
+    assert [(each.value, each.kept, each.dropped) for each in found] == [
+        ("en", 4, 1),
+        ("de", 0, 3),
+        ("3 others", 0, 3),
+    ]
 
 
 @pytest.mark.parametrize(

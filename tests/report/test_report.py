@@ -68,7 +68,7 @@ def test_the_funnel_adds_up_to_what_was_read(source: str) -> None:
         "quarantined in scores: ValueError": 1,
         "exact-duplicate": 6,
         "too-short": 11,
-        "share-below": 6,
+        "share-high": 6,
         "kept": 36,
     }
     assert counts.pop("read") == sum(counts.values())
@@ -144,7 +144,7 @@ def test_every_rule_that_dropped_something_has_samples(source: str) -> None:
     assert [re.search(r'strong">([^<]*)<', part)[1] for part in parts] == [
         "exact-duplicate",
         "too-short",
-        "share-below",
+        "share-high",
     ]
     assert all(part.count('<div class="doc">') == 2 for part in parts)
 

@@ -113,9 +113,7 @@ def test_the_first_line_that_condemns_a_document_names_the_reason_and_stays() ->
 
 
 def test_sentences_are_those_of_the_lines_that_stay() -> None:
-    columns = row(
-        "The house was old. It stood on a hill. Was it empty?\nMenu. Home. About. Imprint\n" + PROSE
-    )
+    columns = row("The house was old. It stood on a hill. Was it empty?\nMenu. Home. About. Imprint\n" + PROSE)
     assert (columns["lines_kept"], columns["sentences"], columns["reason"]) == (2, 4, None)
 
 
@@ -152,9 +150,7 @@ def test_a_factory_with_its_arguments_can_be_pickled() -> None:
     assert made(TextBatch.of([PROSE]))["lines_kept"].to_pylist() == [1]
 
 
-@pytest.mark.parametrize(
-    "bad", [b"\xe2", b"\xe2\x80", b"\xc2", b"\xff\xfe", b"\xf0\x9f", b"\x80\x80", b"a \xe3\x80"]
-)
+@pytest.mark.parametrize("bad", [b"\xe2", b"\xe2\x80", b"\xc2", b"\xff\xfe", b"\xf0\x9f", b"\x80\x80", b"a \xe3\x80"])
 def test_invalid_utf8_at_the_end_of_a_text_does_not_reach_the_next(bad: bytes) -> None:
     texts = pa.array([bad, PROSE.encode()], type=pa.large_binary()).view(pa.large_string())
     assert c4()(TextBatch(texts))["lines_kept"].to_pylist() == [0, 1]

@@ -39,9 +39,7 @@ def test_the_language_of_short_texts_is_named_with_its_probability(lid: str) -> 
 def test_languages_of_real_sentences_are_mostly_right(lid: str, shared: Path) -> None:
     wanted = {"en", "de", "fr", "es", "ru", "zh", "ja", "ko", "ar", "el", "th", "tr"}
     with zstandard.open(shared / "data/langid_lingua79.dev.jsonl.zst", "rt", encoding="utf-8") as stream:
-        rows = [
-            row for row in map(orjson.loads, stream) if row["lang"] in wanted and row["kind"] == "sentences"
-        ]
+        rows = [row for row in map(orjson.loads, stream) if row["lang"] in wanted and row["kind"] == "sentences"]
     found = language(model=lid)(TextBatch.of([row["text"] for row in rows]))[""].to_pylist()
     right = Counter(row["lang"] for row, lang in zip(rows, found, strict=True) if row["lang"] == lang)
     assert len(rows) > 200
@@ -71,9 +69,7 @@ def test_quality_is_the_probability_of_the_label(classifier: str) -> None:
 
 def test_the_lines_of_a_text_are_joined_by_spaces(classifier: str) -> None:
     score = quality(model=classifier)
-    joined, lines, padded = score(TextBatch.of(["a b c d", "a b\nc\r\nd", "\n a b c\u2028d \n\n"]))[
-        ""
-    ].to_pylist()
+    joined, lines, padded = score(TextBatch.of(["a b c d", "a b\nc\r\nd", "\n a b c\u2028d \n\n"]))[""].to_pylist()
     assert joined == lines == padded
 
 
@@ -82,19 +78,13 @@ def test_scores_do_not_depend_on_the_batch(lid: str, classifier: str) -> None:
         whole = score(TextBatch.of(TEXTS))
         for i, text in enumerate(TEXTS):
             alone = score(TextBatch.of([text]))
-            assert {k: v.to_pylist() for k, v in alone.items()} == {
-                k: [v[i].as_py()] for k, v in whole.items()
-            }
+            assert {k: v.to_pylist() for k, v in alone.items()} == {k: [v[i].as_py()] for k, v in whole.items()}
         empty = score(TextBatch.of([]))
         assert {k: (v.type, len(v)) for k, v in empty.items()} == {k: (v.type, 0) for k, v in whole.items()}
 
 
 def test_invalid_utf8_and_nul_bytes_are_scored(lid: str) -> None:
-    raw = (
-        pa.array([b"C'est \xff la \x00 vie\xc3", b"\xed\xa0\x80"])
-        .cast(pa.large_binary())
-        .view(pa.large_string())
-    )
+    raw = pa.array([b"C'est \xff la \x00 vie\xc3", b"\xed\xa0\x80"]).cast(pa.large_binary()).view(pa.large_string())
     assert len(language(model=lid)(TextBatch(raw))[""]) == 2
 
 
@@ -118,9 +108,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
-def test_a_model_that_was_cut_short_is_refused(
-    tmp_path: Path, lid: str, classifier: str, part: float
-) -> None:
+def test_a_model_that_was_cut_short_is_refused(tmp_path: Path, lid: str, classifier: str, part: float) -> None:
     for model in (lid, classifier):
         data = Path(model).read_bytes()
         (tmp_path / "cut").write_bytes(data[: int(len(data) * part)])

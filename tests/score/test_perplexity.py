@@ -21,9 +21,7 @@ def arpa(shared: Path) -> str:
 @pytest.fixture
 def trained(tmp_path: Path) -> str:
     counts, model = str(tmp_path / "counts.parquet"), str(tmp_path / "lm.arpa")
-    count_shard(
-        ["The tide came in.", "The tide went out."], counts, order=3, form=TextForm("ccnet_spaced", "punct")
-    )
+    count_shard(["The tide came in.", "The tide went out."], counts, order=3, form=TextForm("ccnet_spaced", "punct"))
     fit_ngram([counts], model)
     return model
 
@@ -51,9 +49,7 @@ def test_perplexity_equals_the_numbers_in_the_file(arpa: str, text: str) -> None
 
 
 def test_perplexity_has_one_decimal(arpa: str) -> None:
-    (value,) = perplexity(model=arpa, normaliser="none")(TextBatch.of(["looking on a little"]))[
-        ""
-    ].to_pylist()
+    (value,) = perplexity(model=arpa, normaliser="none")(TextBatch.of(["looking on a little"]))[""].to_pylist()
     assert value == 7.0
 
 
@@ -84,9 +80,7 @@ def test_a_normaliser_other_than_the_models_is_refused(trained: str) -> None:
 
 
 def test_a_trained_model_prefers_its_own_text(trained: str) -> None:
-    near, far = perplexity(model=trained)(TextBatch.of(["THE tide\ncame in.", "in came tide the."]))[
-        ""
-    ].to_pylist()
+    near, far = perplexity(model=trained)(TextBatch.of(["THE tide\ncame in.", "in came tide the."]))[""].to_pylist()
     assert near < far
 
 
@@ -102,9 +96,7 @@ def test_scores_do_not_depend_on_the_batch(trained: str) -> None:
     texts = ["The tide came in.", "", None, "Something else."]
     whole = score(TextBatch.of(texts))
     for i, text in enumerate(texts):
-        assert {k: v[0] for k, v in score(TextBatch.of([text])).items()} == {
-            k: v[i] for k, v in whole.items()
-        }
+        assert {k: v[0] for k, v in score(TextBatch.of([text])).items()} == {k: v[i] for k, v in whole.items()}
     empty = score(TextBatch.of([]))
     assert {k: v.type for k, v in empty.items()} == {"": pa.float64(), "tokens": pa.int32()}
 

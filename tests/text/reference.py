@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import itertools
+from functools import cache
 
 import pyarrow as pa
 import regex
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from curate.text.batch import TextBatch, Words
 
-CLASSES = (
-    "CR LF Newline Extend ZWJ Format Katakana Hebrew_Letter ALetter Single_Quote Double_Quote MidNumLet MidLetter "
-    "MidNum Numeric ExtendNumLet Regional_Indicator WSegSpace"
-).split()
+# The first call of a kernel compiles it, which no deadline of a single example allows for.
+settings.register_profile("kernels", deadline=None)
+settings.load_profile("kernels")
+
+CLASSES = [
+    "CR",
+    "LF",
+    "Newline",
+    "Extend",
+    "ZWJ",
+    "Format",
+    "Katakana",
+    "Hebrew_Letter",
+    "ALetter",
+    "Single_Quote",
+    "Double_Quote",
+    "MidNumLet",
+    "MidLetter",
+    "MidNum",
+    "Numeric",
+    "ExtendNumLet",
+    "Regional_Indicator",
+    "WSegSpace",
+]
 IGNORED = {"Extend", "ZWJ", "Format"}
 LETTERS = {"ALetter", "Hebrew_Letter"}
 WHITE = regex.compile(r"\p{White_Space}+")
 
 
-@lru_cache(maxsize=None)
+@cache
 def word_break(char: str) -> str:
     found = next((name for name in CLASSES if regex.match(rf"\p{{WB={name}}}", char)), "Other")
     return "Complex" if found == "Other" and regex.match(r"\p{LB=SA}", char) else found
@@ -78,7 +100,7 @@ def boundary(text: str, at: int) -> bool:
 
 def uax29(text: str) -> list[str]:
     cuts = [0, *(at for at in range(1, len(text)) if boundary(text, at)), len(text)]
-    segments = [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    segments = [text[start:end] for start, end in itertools.pairwise(cuts)]
     return [segment for segment in segments if regex.search(r"[\p{L}\p{N}]", segment)]
 
 
@@ -115,11 +137,59 @@ def batch_of_bytes(texts: list[bytes]) -> TextBatch:
 FRAGMENTS = st.sampled_from(
     [
         *(" ", "  ", "\n", "\n\n", "\n\n\n", "\t", "\r\n", "\u2028", "\u00a0", "\x0b", "\x85"),
-        *("the", "The", "of", "and", "with", "a", "ab", "abc", "word", "naïve", "Straße", "Привет", "e\u0301"),
+        *(
+            "the",
+            "The",
+            "of",
+            "and",
+            "with",
+            "a",
+            "ab",
+            "abc",
+            "word",
+            "naïve",
+            "Straße",
+            "Привет",
+            "e\u0301",
+        ),
         *("1", "12", "3.14", "1,000", "٣", "٤", "don't", "dogs'", "cannot", "'tis", "x_y", "_", "#", "##"),
-        *("...", "…", ". . .", ".", ",", "!", "?", ":", ";", "'", '"', "''", "``", "-", "--", "•", "*", "●", "- "),
+        *(
+            "...",
+            "…",
+            ". . .",
+            ".",
+            ",",
+            "!",
+            "?",
+            ":",
+            ";",
+            "'",
+            '"',
+            "''",
+            "``",
+            "-",
+            "--",
+            "•",
+            "*",
+            "●",
+            "- ",
+        ),
         *("(", ")", "[…]", "«", "»", "”", "’", "/", "@", "read more", "-»"),
-        *("東", "京", "タワー", "かな", "ภาษา", "ไทย", "ខ្មែរ", "한국어", "שלום", 'א"ב', "א'", "🙂", "👨\u200d👩\u200d👧"),
+        *(
+            "東",
+            "京",
+            "タワー",
+            "かな",
+            "ภาษา",
+            "ไทย",
+            "ខ្មែរ",
+            "한국어",
+            "שלום",
+            'א"ב',
+            "א'",
+            "🙂",
+            "👨\u200d👩\u200d👧",
+        ),
         *("\u200d", "ℹ", "🇩🇪", "🇫", "\u0301", "\ufeff", "\u00ad", "\U00010400", "ﬁ", "Ⅷ"),
     ]
 )

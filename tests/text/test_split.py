@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_words_are_those_of_the_regex_package_where_it_follows_the_annex(shared:
     for row, text in enumerate(texts):
         cuts = [found.start() for found in regex.finditer(r"(?w)\b", text)]
         cuts = sorted({0, *cuts, len(text)})
-        segments = [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+        segments = [text[start:end] for start, end in itertools.pairwise(cuts)]
         expected = [segment for segment in segments if regex.search(r"[\p{L}\p{N}]", segment)]
         assert words_of(batch, row, "uax29") == expected
 

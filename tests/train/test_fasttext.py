@@ -52,9 +52,7 @@ def test_two_runs_give_the_same_bytes_whatever_the_order_of_the_texts(
     assert Path(one.model).read_bytes() != Path(other.model).read_bytes()
 
 
-def test_the_card_measures_texts_that_were_not_learnt(
-    tmp_path: Path, good: list[str], poor: list[str]
-) -> None:
+def test_the_card_measures_texts_that_were_not_learnt(tmp_path: Path, good: list[str], poor: list[str]) -> None:
     trained = train_fasttext(good, poor, str(tmp_path), held_out=0.25, labels=("prose", "chat"), **SMALL)
     card = json.loads(Path(f"{trained.model}.json").read_text())
     assert card == trained.card
@@ -67,9 +65,7 @@ def test_the_card_measures_texts_that_were_not_learnt(
     assert card["data"]["prose"]["digest"] in page and card["model"] in page
 
 
-def test_the_trained_model_scores_good_text_above_poor_text(
-    tmp_path: Path, good: list[str], poor: list[str]
-) -> None:
+def test_the_trained_model_scores_good_text_above_poor_text(tmp_path: Path, good: list[str], poor: list[str]) -> None:
     trained = train_fasttext(good[:300], poor[:300], str(tmp_path), **SMALL)
     score = quality(model=trained.model)
     of_good = score(TextBatch.of(good[300:]))[""].to_pylist()
@@ -77,9 +73,7 @@ def test_the_trained_model_scores_good_text_above_poor_text(
     assert sum(of_good) / len(of_good) > sum(of_poor) / len(of_poor) + 0.3
 
 
-def test_a_word_that_looks_like_a_label_does_not_become_one(
-    tmp_path: Path, good: list[str], poor: list[str]
-) -> None:
+def test_a_word_that_looks_like_a_label_does_not_become_one(tmp_path: Path, good: list[str], poor: list[str]) -> None:
     spoilt = [f"{text} __label__spam" for text in poor[:60]]
     trained = train_fasttext(good[:60], spoilt, str(tmp_path), **SMALL)
     assert quality(model=trained.model, label="lq")(TextBatch.of(poor[:1]))[""][0].as_py() > 0
