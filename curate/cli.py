@@ -116,7 +116,8 @@ def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = No
 def _show_plan(pipeline: Pipeline, root: str) -> None:
     _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {files.shown(pipeline.folder(root))}")
     for planned in pipeline.plan(pipeline.folder(root)):
-        state = f"done, {planned.rows:,} rows" if planned.done and planned.rows is not None else "to do"
+        rows = f", {planned.rows:,} rows" if planned.rows else ""
+        state = f"done{rows}" if planned.done else "to do"
         reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""
         digest = planned.digest[:8] if planned.digest else "after its inputs"
         _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {digest:<17} {state}{reads}")

@@ -46,7 +46,7 @@ def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:
         if "keep" in values:
             copy = f", a copy of {values['duplicate_of']}" if values.get("duplicate_of") else ""
             yield f"{head}: {'kept' if values['keep'] else 'dropped: ' + str(values['reason'])}{copy}"
-            yield from _verdicts(dataset, found)
+            yield from _verdicts(dataset, found, str(values["reason"]))
             continue
         for name, value in values.items():
             if name not in ("id", "source"):
@@ -75,11 +75,12 @@ def _find(dataset: Dataset, row: str) -> dict[str, object] | None:
     return None
 
 
-def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]]]) -> Iterator[str]:
-    """Every rule of a filter with the row's value beside its threshold."""
+def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]]], reason: str) -> Iterator[str]:
+    """Every rule of a filter with the row's value beside its threshold; the one that dropped it is pointed at."""
     values = {name: value for _, row in found for name, value in row.items()}
     for rule in filter_.manifest.details.get("rules") or []:  # type: ignore[union-attr]  # a list of rules, or none
         if isinstance(rule, dict) and rule["column"] in values and rule["column"] != "keep":
             value = values[rule["column"]]
+            mark = "   <- dropped here" if rule["name"] == reason else ""
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-            yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}"
+            yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}{mark}"

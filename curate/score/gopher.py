@@ -31,7 +31,8 @@ import pyarrow as pa
 
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
-from curate.text.quality import DATATROVE, DCLM, DOLMA, NEMO, quality_counts
+from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
+from curate.text.quality import quality_counts
 from curate.text.repetition import COLUMNS, repetition_fractions
 from curate.text.split import Splitter
 

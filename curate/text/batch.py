@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from curate.errors import CurateError
 from curate.text.native import Bytes, Ints
 
 __all__ = ["Bytes", "Ints", "Lines", "TextBatch", "Words"]
+
+N = TypeVar("N", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +157,22 @@ def _one_array(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _offsets(array: pa.Array) -> Ints:
     if len(array) == 0:
-        return np.zeros(1, dtype=np.int64)
+        return _read_only(np.zeros(1, dtype=np.int64))
     width = np.int64 if pa.types.is_large_string(array.type) else np.int32
     every = np.frombuffer(array.buffers()[1], dtype=width)
-    part: Ints = every[array.offset : array.offset + len(array) + 1].astype(np.int64, copy=False)
-    return part
+    return _read_only(every[array.offset : array.offset + len(array) + 1].astype(np.int64, copy=False))
 
 
 def _data(array: pa.Array) -> Bytes:
-    # An empty array is also read-only, so that compiled kernels see one type of argument.
     buffer = array.buffers()[2] if len(array) else None
-    return np.frombuffer(b"" if buffer is None else buffer, dtype=np.uint8)
+    return _read_only(np.frombuffer(b"" if buffer is None else buffer, dtype=np.uint8))
+
+
+def _read_only(array: npt.NDArray[N]) -> npt.NDArray[N]:
+    """A view that cannot be written to: whether it can is part of the type that a kernel is compiled for."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _null_slots_hold_bytes(array: pa.Array, valid: npt.NDArray[np.bool_]) -> bool:

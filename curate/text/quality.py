@@ -14,11 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.batch import TextBatch
+from curate.text.marks import (
+    DATATROVE,
+    DCLM,
+    DOLMA,
+    NEMO,
+    bullet,
+    ellipsis_sign,
+    ends_in_dots,
+    ends_in_spaced_dots,
+    line_break,
+    nemo_ellipsis,
+    nemo_ends,
+)
 from curate.text.native import Bytes, Chars, Floats, Ints, kernel
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
 from curate.text.utf8 import decode, skip_space, skip_space_back
-
-DATATROVE, DCLM, DOLMA, NEMO = range(4)
 
 _HASH, _DOT = 35, 46
 
@@ -109,7 +120,7 @@ def _word_ratios(
                 ellipses += _holds(data, start[word], end[word], 0x2026)
             elif variant == NEMO:
                 hashes += 2 * _hash_runs(data, start[word], end[word]) > chars[word]
-                ellipses += _nemo_ellipsis(data, start[word], end[word])
+                ellipses += nemo_ellipsis(data, start[word], end[word])
         if variant == DATATROVE:  # distinct ones
             stops = 0
             while seen:
@@ -144,60 +155,6 @@ def _hash_runs(data: Bytes, start: int, end: int) -> int:
 
 
 @kernel
-def _dots(data: Bytes, start: int, end: int) -> bool:
-    """Whether `...` ends here."""
-    return end - start >= 3 and data[end - 1] == _DOT and data[end - 2] == _DOT and data[end - 3] == _DOT
-
-
-@kernel
-def _ellipsis_sign(data: Bytes, start: int, end: int) -> bool:
-    """Whether U+2026 ends here."""
-    return end - start >= 3 and data[end - 1] == 0xA6 and data[end - 2] == 0x80 and data[end - 3] == 0xE2
-
-
-@kernel
-def _bare_ellipsis(data: Bytes, start: int, end: int) -> bool:
-    """Whether `...`, U+2026 or `-»` ends here."""
-    if end - start < 3:
-        return False
-    if data[end - 1] == 0xBB and data[end - 2] == 0xC2 and data[end - 3] == 45:
-        return True
-    return _dots(data, start, end) or _ellipsis_sign(data, start, end)
-
-
-@kernel
-def _nemo_ellipsis(data: Bytes, start: int, end: int) -> bool:
-    """Whether a word is an ellipsis, bare or in brackets, or `-»`."""
-    size = end - start
-    if size == 3:
-        return _bare_ellipsis(data, start, end)
-    if size != 5:
-        return False
-    first, last = data[start], data[end - 1]
-    if first == 91 and last == 93:
-        return _dots(data, start + 1, end - 1) or _ellipsis_sign(data, start + 1, end - 1)
-    return first == 40 and last == 41 and _dots(data, start + 1, end - 1)
-
-
-@kernel
-def _nemo_ends(data: Bytes, start: int, end: int) -> bool:
-    """Whether a line ends as NeMo Curator takes for cut off: an ellipsis, `-»` or "read more"."""
-    if _bare_ellipsis(data, start, end):
-        return True
-    if end - start >= 5 and _nemo_ellipsis(data, end - 5, end):
-        return True
-    stop = end
-    if end - start >= 11 and data[end - 1] == _DOT and data[end - 2] == _DOT:
-        stop = end - 2
-    if stop - start < 9:
-        return False
-    low = 0
-    for at in range(stop - 9, stop - 1):
-        low = (low << 8) | (data[at] | 32)
-    return low == 0x72656164206D6F72 and data[stop - 1] | 32 == 101  # "read mor", "e"
-
-
-@kernel
 def _symbol_ratios(data: Bytes, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats) -> None:
     """Hashes and ellipses in the text, as often as Python's `str.count` finds them, over its words."""
     for row in range(len(text_offsets) - 1):
@@ -226,26 +183,10 @@ def _symbol_ratios(data: Bytes, text_offsets: Ints, word_offsets: Ints, variant:
             spaced = 0
             if byte == _HASH:
                 hashes += 1
-            elif byte == 0xA6 and _ellipsis_sign(data, text_offsets[row], at + 1):
+            elif byte == 0xA6 and ellipsis_sign(data, text_offsets[row], at + 1):
                 ellipses += 1
         ratios[1, row] = hashes / words if words else 0.0
         ratios[2, row] = ellipses / words if words else 0.0
-
-
-@kernel
-def _bullet(code: int, variant: int) -> bool:
-    """Whether a line that starts with this code point is an item of a list."""
-    if variant == DATATROVE:
-        return code == 0x2022 or code == 45
-    if variant == DCLM:
-        return code in (0x25CF, 0x2022, 42, 45)
-    if variant == DOLMA:
-        return code == 42 or code == 45
-    if code < 0x2022:
-        return False
-    if code < 0x2219:
-        return code in (0x2022, 0x2023, 0x2043, 0x204C, 0x204D)
-    return code in (0x2219, 0x25CB, 0x25CF, 0x25D8, 0x25E6, 0x29BE, 0x29BF)
 
 
 @kernel
@@ -267,40 +208,15 @@ def _line_ratios(
             if begin == stop:
                 continue
             code, _ = decode(data, begin, stop)
-            bullets += _bullet(code, variant)
+            bullets += bullet(code, variant)
             if variant == NEMO:
-                ellipses += _nemo_ends(data, begin, stop)
-            elif _ellipsis_sign(data, begin, stop):
+                ellipses += nemo_ends(data, begin, stop)
+            elif ellipsis_sign(data, begin, stop):
                 ellipses += 1
             elif variant == DCLM:
-                ellipses += _dots(data, begin, stop) or _spaced_dots(data, begin, stop)
+                ellipses += ends_in_dots(data, begin, stop) or ends_in_spaced_dots(data, begin, stop)
         ratios[3, row] = bullets / lines if lines else 0.0
         ratios[4, row] = ellipses / lines if lines else 0.0
-
-
-@kernel
-def _spaced_dots(data: Bytes, start: int, end: int) -> bool:
-    """Whether `. . .` ends here."""
-    if end - start < 5 or data[end - 2] != 32 or data[end - 4] != 32:
-        return False
-    return bool(data[end - 1] == _DOT and data[end - 3] == _DOT and data[end - 5] == _DOT)
-
-
-@kernel
-def _line_break(data: Bytes, at: int, stop: int) -> int:
-    """The size of what Python's `str.splitlines` takes for the end of a line, or 0."""
-    byte = data[at]
-    if 30 < byte < 0xC2:
-        return 0
-    if byte == 13:
-        return 2 if at + 1 < stop and data[at + 1] == 10 else 1
-    if 10 <= byte <= 12 or 28 <= byte <= 30:
-        return 1
-    if byte == 0xC2:
-        return 2 if at + 1 < stop and data[at + 1] == 0x85 else 0
-    if byte == 0xE2 and at + 2 < stop and data[at + 1] == 0x80:
-        return 3 if data[at + 2] == 0xA8 or data[at + 2] == 0xA9 else 0
-    return 0
 
 
 @kernel
@@ -316,7 +232,7 @@ def _python_line_ratios(data: Bytes, offsets: Ints, ratios: Floats) -> None:
             begin = at
             gap = 0
             while at < stop:
-                gap = _line_break(data, at, stop)
+                gap = line_break(data, at, stop)
                 if gap:
                     break
                 at += 1
@@ -325,8 +241,8 @@ def _python_line_ratios(data: Bytes, offsets: Ints, ratios: Floats) -> None:
             if first < at:
                 last = skip_space_back(data, first, at)
                 code, _ = decode(data, first, last)
-                bullets += _bullet(code, DATATROVE)
-                ellipses += _dots(data, first, last) or _ellipsis_sign(data, first, last)
+                bullets += bullet(code, DATATROVE)
+                ellipses += ends_in_dots(data, first, last) or ellipsis_sign(data, first, last)
             at += gap
         ratios[3, row] = bullets / lines if lines else 0.0
         ratios[4, row] = ellipses / lines if lines else 0.0

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.batch import TextBatch
+from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.native import Bytes, Chars, Floats, Ints, Keys, kernel
-from curate.text.quality import DATATROVE, DCLM, DOLMA, NEMO
+from curate.text.ngrams import classes, duplicates, occurrences, run, scan, survivors
 from curate.text.units import line_units, paragraph_units, repeated
-from curate.text.utf8 import BASE
 
 COLUMNS = (
     "dup_lines",
@@ -29,8 +29,6 @@ COLUMNS = (
 )
 
 _LONGEST = 10
-_POWERS = np.array([pow(int(BASE), k, 1 << 64) for k in range(256)], dtype=np.uint64)
-_FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 
 
 def repetition_fractions(batch: TextBatch, splitter: str, variant: int) -> npt.NDArray[np.float64]:
@@ -139,48 +137,6 @@ def _units(
 
 
 @kernel
-def _power(exponent: int) -> np.uint64:
-    """BASE to the exponent, modulo 2^64."""
-    result: np.uint64 = _POWERS[exponent & 255]
-    exponent >>= 8
-    if exponent:
-        square = _POWERS[255] * _POWERS[1]
-        while exponent:
-            if exponent & 1:
-                result *= square
-            square *= square
-            exponent >>= 1
-    return result
-
-
-@kernel
-def _run(
-    running: Keys,
-    reach: Ints,
-    chars_reach: Ints,
-    begin: int,
-    count: int,
-    start: Ints,
-    end: Ints,
-    key: Keys,
-    chars: Chars,
-    gap: int,
-) -> None:
-    """Running hashes, bytes and characters over words, each followed by `gap` separators."""
-    running[0] = 0
-    reach[0] = 0
-    chars_reach[0] = 0
-    for k in range(count):
-        word = begin + k
-        # A Treebank quote is hashed as two bytes, as many as its characters.
-        size = max(end[word] - start[word], chars[word])
-        mine = key[word] * BASE if gap else key[word]
-        running[k + 1] = running[k] * _power(size + gap) + mine
-        reach[k + 1] = reach[k] + size + gap
-        chars_reach[k + 1] = chars_reach[k] + chars[word]
-
-
-@kernel
 def _n_grams(
     data: Bytes,
     text_offsets: Ints,
@@ -206,7 +162,7 @@ def _n_grams(
         words = offsets[row + 1] - begin
         if words < 2:
             continue
-        _run(running[0], reach[0], at_chars, begin, words, start, end, key, chars, 1)
+        run(running[0], reach[0], at_chars, begin, words, start, end, key, chars, 1)
         total = text_chars[row] if variant in (DATATROVE, NEMO) else at_chars[words]
         left = words - 1
         for k in range(left):
@@ -214,11 +170,11 @@ def _n_grams(
         for n in range(2, 5 if variant == DATATROVE else _LONGEST + 1):
             if words < n:
                 break
-            best, times = _classes(running[0], reach[0], n, here, left, keys, found, count, table)
+            best, times = classes(running[0], reach[0], n, here, left, keys, found, count, table)
             if n < 5:
                 if variant == NEMO:
                     size = at_chars[best + n] - at_chars[best] + n - 1
-                    part = _occurrences(data, text_offsets[row], text_offsets[row + 1], start, end, begin + best, n)
+                    part = occurrences(data, text_offsets[row], text_offsets[row + 1], start, end, begin + best, n)
                     out[row, n + 2] = part * size / total
                 elif times > 1 or variant != DCLM:
                     size = at_chars[best + n] - at_chars[best]
@@ -226,158 +182,15 @@ def _n_grams(
                         size += n - 1
                     out[row, n + 2] = times * size / total
             elif left:
-                part = _duplicates(at_chars, n, here, left, found, count, variant)
+                part = duplicates(at_chars, n, here, left, found, count, variant)
                 if variant == DOLMA:
                     total = 0
                     for k in range(words - n + 1):
                         total += at_chars[k + n] - at_chars[k]
                 out[row, n + 2] = part / total
-            left = _survivors(here, left, found, count, words - n)
+            left = survivors(here, left, found, count, words - n)
         if variant == DATATROVE:
-            _run(running[1], reach[2], at_chars, begin, words, start, end, key, chars, 0)
+            run(running[1], reach[2], at_chars, begin, words, start, end, key, chars, 0)
             for n in range(5, min(_LONGEST, words) + 1):
-                part = _scan(running[1], reach[2], at_chars, n, words, keys, table)
+                part = scan(running[1], reach[2], at_chars, n, words, keys, table)
                 out[row, n + 2] = part / total
-
-
-@kernel
-def _gram(running: Keys, reach: Ints, at: int, n: int) -> np.uint64:
-    """The hash of the n-gram that starts with word `at`."""
-    gram: np.uint64 = running[at + n] - running[at] * _power(reach[at + n] - reach[at])
-    return gram
-
-
-@kernel
-def _classes(
-    running: Keys,
-    reach: Ints,
-    n: int,
-    here: Ints,
-    left: int,
-    keys: Keys,
-    found: Ints,
-    count: Ints,
-    table: Chars,
-) -> tuple[int, int]:
-    """For each candidate the first one that is the same n-gram, and for that one how many there are.
-
-    Returns the word at which the most frequent n-gram starts, the first of them in the text where several
-    are, and how often it occurs: word 0 and once where no candidate repeats.
-    """
-    bits = 1
-    while (1 << bits) < 2 * left:
-        bits += 1
-    mask = (1 << bits) - 1
-    shift = np.uint64(64 - bits)
-    table[: mask + 1] = -1
-    for k in range(left):
-        mine = _gram(running, reach, here[k], n)
-        keys[k] = mine
-        slot = np.int64((mine * _FIBONACCI) >> shift)
-        while table[slot] >= 0 and keys[table[slot]] != mine:
-            slot = (slot + 1) & mask
-        if table[slot] < 0:
-            table[slot] = k
-            count[k] = 0
-        found[k] = table[slot]
-        count[table[slot]] += 1
-    best = 0
-    times = 1
-    for k in range(left):
-        if found[k] == k and count[k] > times:
-            best, times = here[k], count[k]
-    return best, times
-
-
-@kernel
-def _survivors(here: Ints, left: int, found: Ints, count: Ints, most: int) -> int:
-    """Keep the candidates at which the n-gram and the one a word later repeat; `most` is the last start."""
-    kept = 0
-    for k in range(left - 1):
-        if here[k + 1] != here[k] + 1 or here[k] >= most:
-            continue
-        if count[found[k]] > 1 and count[found[k + 1]] > 1:
-            here[kept] = here[k]
-            kept += 1
-    return kept
-
-
-@kernel
-def _duplicates(at_chars: Ints, n: int, here: Ints, left: int, found: Ints, count: Ints, variant: int) -> int:
-    """The characters in n-grams that occur more than once, as DCLM, Dolma or NeMo Curator count them."""
-    part = 0
-    covered = 0  # words before this one are counted
-    for k in range(left):
-        if count[found[k]] < 2:
-            continue
-        begin = here[k]
-        stop = begin + n
-        if variant == DOLMA:
-            part += at_chars[stop] - at_chars[begin]
-        elif variant == DCLM:
-            part += at_chars[stop] - at_chars[max(begin, covered)]
-            covered = stop
-        elif found[k] != k:
-            fresh = max(begin, covered)
-            part += at_chars[stop] - at_chars[fresh] + min(stop - fresh, n - 1)
-            covered = stop
-    return part
-
-
-@kernel
-def _scan(running: Keys, reach: Ints, at_chars: Ints, n: int, words: int, keys: Keys, table: Chars) -> int:
-    """The characters of n-grams seen before, in a scan that jumps over each; joined words are compared."""
-    bits = 1
-    while (1 << bits) < 2 * words:
-        bits += 1
-    mask = (1 << bits) - 1
-    shift = np.uint64(64 - bits)
-    table[: mask + 1] = -1
-    part = 0
-    at = 0
-    while at + n <= words:
-        mine = _gram(running, reach, at, n)
-        slot = np.int64((mine * _FIBONACCI) >> shift)
-        while table[slot] >= 0 and keys[table[slot]] != mine:
-            slot = (slot + 1) & mask
-        if table[slot] < 0:
-            table[slot] = at
-            keys[at] = mine
-            at += 1
-        else:
-            part += at_chars[at + n] - at_chars[at]
-            at += n
-    return part
-
-
-@kernel
-def _occurrences(data: Bytes, at: int, stop: int, start: Ints, end: Ints, first: int, n: int) -> int:
-    """How often the words, with one space between them, occur in the text, as `str.replace` finds them."""
-    times = 0
-    lead = data[start[first]]
-    while at < stop:
-        if data[at] != lead:
-            at += 1
-            continue
-        here = at
-        for word in range(first, first + n):
-            size = end[word] - start[word]
-            if word > first:
-                if here >= stop or data[here] != 32:
-                    break
-                here += 1
-            if here + size > stop:
-                break
-            same = True
-            for k in range(size):
-                if data[here + k] != data[start[word] + k]:
-                    same = False
-                    break
-            if not same:
-                break
-            here += size
-            if word == first + n - 1:
-                times += 1
-                at = here - 1
-        at += 1
-    return times

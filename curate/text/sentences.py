@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from curate.text.native import Bytes, Ints, Keys, kernel
-from curate.text.utf8 import BASE, next_space, skip_space, skip_space_back
+from curate.text.utf8 import BASE, decode_before, is_space, next_space, skip_space, skip_space_back
 
 # Words that newspapers write with a final period inside a sentence; Punkt's English model knows them too,
 # and few others ("etc.", "fig." and "e.g." end a sentence there). Letters with periods between them and
@@ -181,8 +181,18 @@ def next_sentence(data: Bytes, start: int, end: int) -> tuple[int, int]:
 
     The last sentence stops before the white space at its end and is followed by `end`.
     """
-    at = skip_space(data, start, end)
+    at = start
     while at < end:
+        while at < end and data[at] != _DOT and data[at] != _QUESTION and data[at] != _EXCLAMATION:
+            at += 1
+        if at == end:
+            break
+        stretch = at
+        while stretch > start:
+            code, size = decode_before(data, start, stretch)
+            if is_space(code):
+                break
+            stretch -= size
         stretch_end = next_space(data, at, end)
         after = skip_space(data, stretch_end, end)
         last = -1
@@ -199,7 +209,7 @@ def next_sentence(data: Bytes, start: int, end: int) -> tuple[int, int]:
             elif not _outside_words(data, follower, stretch_end):
                 continue
             last = mark
-            ends = ends or byte != _DOT or _period_ends(data, at, mark, follower, end)
+            ends = ends or byte != _DOT or _period_ends(data, stretch, mark, follower, end)
         if ends:
             following = after if last + 1 == stretch_end else last + 1
             return _with_closers(data, last + 1, following, end)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.native import Bytes, Chars, Ints, Keys, kernel
-from curate.text.quality import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.utf8 import count_chars, hash_bytes
 
 _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)

@@ -1,0 +1,109 @@
+"""What every scorer in the table promises, whatever it measures."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curate.score import SCORERS
+from curate.score.scorer import Columns, Scorer
+from curate.score.step import score_batch
+from curate.text.batch import TextBatch
+
+TEXTS = [
+    "The garden was quiet.\nNobody knew that it would be back with the wind.\n\n- a point\n- another …",
+    "",
+    "Der Regen hatte aufgehört, und niemand wusste davon.",
+    "日本語のテキストです。ภาษาไทย",
+    "{ \x00 } \u200b\ufeff # # #",
+    "word",
+    "\n\n \n",
+    "a " * 5000,
+]
+MODELS: dict[str, dict[str, str]] = {
+    "language": {"model": "data/lid.176.ftz"},
+    "quality": {"model": "data/lid.176.ftz", "label": "en"},
+    "perplexity": {"model": "data/kenlm_test.arpa", "normaliser": "ccnet_spaced"},
+}
+Factory = Callable[[], Scorer]
+
+
+@pytest.fixture(params=sorted(SCORERS))
+def factory(request: pytest.FixtureRequest, shared: Path) -> Factory:
+    args = {k: str(shared / v) if k == "model" else v for k, v in MODELS.get(request.param, {}).items()}
+    return partial(SCORERS[request.param], **args)
+
+
+def plain(columns: Columns) -> dict[str, list[object]]:
+    return {name: values.to_pylist() for name, values in columns.items()}
+
+
+def test_one_value_a_row_and_never_nan(factory: Factory) -> None:
+    for name, values in plain(factory()(TextBatch.of(TEXTS))).items():
+        assert len(values) == len(TEXTS), name
+        assert not any(isinstance(v, float) and not math.isfinite(v) for v in values), name
+
+
+def test_an_empty_batch_has_the_same_columns_and_types(factory: Factory) -> None:
+    scorer = factory()
+    full, empty = scorer(TextBatch.of(TEXTS)), scorer(TextBatch.of([]))
+    assert {n: v.type for n, v in full.items()} == {n: v.type for n, v in empty.items()}
+    assert all(len(v) == 0 for v in empty.values())
+
+
+def test_any_batching_gives_the_same_values(factory: Factory) -> None:
+    scorer = factory()
+    whole = plain(scorer(TextBatch.of(TEXTS)))
+    for size in (1, 3):
+        parts = [plain(scorer(TextBatch.of(TEXTS[i : i + size]))) for i in range(0, len(TEXTS), size)]
+        assert whole == {name: [v for part in parts for v in part[name]] for name in whole}
+
+
+def test_a_slice_of_an_array_and_both_string_widths_give_the_same_values(factory: Factory) -> None:
+    scorer = factory()
+    expected = plain(scorer(TextBatch.of(TEXTS[2:5])))
+    for width in (pa.string(), pa.large_string()):
+        assert plain(scorer(TextBatch(pa.array(TEXTS, width).slice(2, 3)))) == expected
+
+
+def test_a_null_text_has_null_scores(factory: Factory) -> None:
+    batch = pa.record_batch({"id": ["a", "b", "c"], "text": pa.array(["one word", None, "two words"])})
+    row = score_batch({"s": factory()}, batch).to_pylist()[1]
+    assert row.pop("id") == "b"
+    assert set(row.values()) == {None}
+
+
+def test_bytes_that_are_not_utf8_break_nothing(factory: Factory) -> None:
+    broken = [b"caf\xe9 \xff\xfe", b"\xf0\x9f", b"\xe2\x80", b"fine", b"\x80\x80\x80 words \xc3"]
+    texts = pa.array(broken, pa.binary()).view(pa.string())
+    result = plain(factory()(TextBatch(texts)))
+    assert all(len(values) == len(broken) for values in result.values())
+    assert {n: v[3] for n, v in result.items()} == {
+        n: v[0] for n, v in plain(factory()(TextBatch.of(["fine"]))).items()
+    }
+
+
+def test_a_factory_travels_to_workers(factory: Factory) -> None:
+    again = pickle.loads(pickle.dumps(factory))
+    assert plain(again()(TextBatch.of(TEXTS))) == plain(factory()(TextBatch.of(TEXTS)))
+
+
+@pytest.mark.slow
+def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
+    text = "The quick brown fox jumps over the lazy dog, and that is all of it. " * 750_000
+    result = plain(factory()(TextBatch.of(["short", text])))
+    assert all(len(values) == 2 for values in result.values())
+
+
+def test_no_splitter_runs_twice_over_a_batch(shared: Path) -> None:
+    batch = TextBatch.of(TEXTS)
+    for name in SCORERS:
+        args = {k: str(shared / v) if k == "model" else v for k, v in MODELS.get(name, {}).items()}
+        SCORERS[name](**args)(batch)
+    assert batch.tokenisations and set(batch.tokenisations.values()) == {1}
