@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +30,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[str]:
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray head on loopback, in a process group of its own that is ended with the test."""
     dashboard = free_port()
     ray = str(Path(sys.executable).parent / "ray")
@@ -43,21 +45,22 @@ def head(tmp_path: Path) -> Iterator[str]:
     ]
     command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
     # The job takes its programs from the environment of this test, whatever else the machine has.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with open(tmp_path / "head.log", "wb") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
-        )
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{dashboard}"
             deadline = time.monotonic() + 90
             while time.monotonic() < deadline:
-                with (
-                    contextlib.suppress(OSError),
-                    urllib.request.urlopen(f"{address}/api/version", timeout=2),
-                ):
+                try:
+                    urllib.request.urlopen(f"{address}/api/version", timeout=2).close()
                     break
-                time.sleep(0.5)
+                except urllib.error.HTTPError:
+                    break  # it is there, and wants the token that the job client has
+                except OSError:
+                    time.sleep(0.5)
             else:
                 pytest.fail((tmp_path / "head.log").read_text()[-2000:])
             yield address

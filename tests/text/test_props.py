@@ -27,9 +27,7 @@ def test_a_flag_is_its_unicode_property(flag: int, pattern: str) -> None:
     assert len(set(expected) ^ set(ours.tolist())) < 0.05 * len(expected)
 
 
-@pytest.mark.parametrize(
-    "name", ["ALetter", "Extend", "MidNumLet", "Katakana", "Numeric", "Regional_Indicator"]
-)
+@pytest.mark.parametrize("name", ["ALetter", "Extend", "MidNumLet", "Katakana", "Numeric", "Regional_Indicator"])
 def test_a_class_is_its_word_break_property(name: str) -> None:
     number = {
         "ALetter": props.ALETTER,
