@@ -175,7 +175,8 @@ def write_manifest(folder: str, manifest: Manifest) -> Dataset:
     data = orjson.dumps(_MANIFEST.dump_python(manifest, mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     with files.atomic_output(files.join(folder, MANIFEST)) as out:
         out.write(data + b"\n")
-    return Dataset(folder, manifest)
+    # As it will be read: what works on it must not depend on whether this run wrote it or an earlier one.
+    return Dataset(folder, _MANIFEST.validate_json(data))
 
 
 def align(datasets: Sequence[Dataset], shard: str, columns: Mapping[int, Sequence[str]]) -> tuple[pa.Table, int]:
