@@ -1,6 +1,15 @@
-"""`python -m curate`: the `curate` command."""
+"""The entry of the `curate` command, and of `python -m curate`.
 
-from curate.cli import main
+It imports the command only when it is called: a spawned worker imports this module again, and needs none of it.
+"""
+
+
+def main() -> None:
+    """Run the command."""
+    from curate.cli import main as command
+
+    command()
+
 
 if __name__ == "__main__":
     main()
