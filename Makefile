@@ -10,6 +10,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m curate.warm
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
