@@ -24,7 +24,7 @@ from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.errors import CurateError
 from curate.explain import explain_row
-from curate.pipeline import REPORT, Pipeline, open_run, pipeline_of, write_report
+from curate.pipeline import REPORT, Pipeline, look, open_run, write_report
 from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
 from curate.summary import funnel_lines
@@ -128,12 +128,13 @@ def status(
     run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")],
 ) -> None:
     """Show how far a run is: its steps, their rows, and what was quarantined."""
-    outputs = open_run(run)
-    for planned in pipeline_of(run).plan(run):
-        state = "done" if planned.done else "to do"
-        rows = f"{planned.rows:,} rows" if planned.rows is not None else ""
-        _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {state:<6} {rows}")
-    for line in funnel_lines(outputs):
+    for each in look(run):
+        if each.dataset is not None:
+            state = f"done   {each.dataset.rows:>10,} rows" if each.dataset.rows else "done"
+        else:
+            state = f"at work, {each.tasks:,} tasks done" if each.tasks else "to do"
+        _print(f"  {each.step:<14} {each.kind:<8} {state}")
+    for line in funnel_lines(open_run(run)):
         _print(line)
 
 

@@ -9,6 +9,7 @@ Side datasets have the same shard names and the same row order, `id` first; `ali
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,11 @@ class Dataset:
         """The shards in order."""
         return self.manifest.shards
 
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the shards."""
+        return frozenset(shard.name for shard in self.shards)
+
     @property
     def rows(self) -> int:
         """The number of rows in all shards."""
@@ -191,7 +197,7 @@ def align(datasets: Sequence[Dataset], shard: str, columns: Mapping[int, Sequenc
     tables = []
     for i, dataset in enumerate(datasets):
         names = ["id", *(c for c in columns.get(i, ()) if c != "id")]
-        if not any(s.name == shard for s in dataset.shards):
+        if shard not in dataset.names:
             tables.append(dataset.schema().empty_table().select(names))  # it was given up there
             continue
         tables.append(pa.Table.from_batches(list(dataset.read(shard, names))))

@@ -165,12 +165,14 @@ def list_names(folder: str) -> list[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """The names of the folders directly in a folder, sorted."""
+    """The names of the folders directly in a folder, sorted; none when it is not there."""
     if is_remote(folder):
         fs, path = fsspec.core.url_to_fs(folder)
         return sorted(
             posixpath.basename(p["name"].rstrip("/")) for p in fs.ls(path, detail=True) if p["type"] == "directory"
         )
+    if not os.path.isdir(folder):
+        return []
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 

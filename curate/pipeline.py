@@ -22,15 +22,16 @@ from curate.dataset import MANIFEST, Dataset
 from curate.digest import Plain
 from curate.engine import Engine, Resources
 from curate.errors import ConfigError, nearest
+from curate.fingerprints import Fingerprints
 from curate.graph import KINDS, Kind, Node, build, override
 from curate.lock import lock
 from curate.progress import Progress
 from curate.read.step import ReadConfig
 from curate.report.build import build_report
-from curate.step import Job, Result, Step, StepConfig, execute
+from curate.step import Job, Result, Step, StepConfig, count_receipts, execute
 
-FINGERPRINTS = ".fingerprints.json"
 RESOLVED = "config.yaml"
+RECORD = "run.json"
 REPORT = "report.html"
 
 
@@ -52,7 +53,7 @@ class Pipeline:
     name: str
     document: Document
     nodes: list[Node]
-    _hashes: dict[str, list[Plain]] = field(default_factory=dict)
+    _listings: dict[str, list[Plain]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str, overrides: Sequence[str] = ()) -> Pipeline:
@@ -68,13 +69,18 @@ class Pipeline:
         document = load(path)
         for each in overrides:
             override(document.data, each)
+        return cls.of(document)
+
+    @classmethod
+    def of(cls, document: Document) -> Pipeline:
+        """`load` for a document that is at hand."""
         try:
-            return cls._build(document)
+            return cls._checked(document)
         except BadValue as error:
             raise document.locate(error) from None
 
     @classmethod
-    def _build(cls, document: Document) -> Pipeline:
+    def _checked(cls, document: Document) -> Pipeline:
         data = document.data
         for key in data:
             if key not in ("name", "steps"):
@@ -92,11 +98,13 @@ class Pipeline:
 
     def plan(self, folder: str) -> list[Planned]:
         """What a run in this folder would do: every step, its digest, and whether its output is there."""
+        self.check(folder)
+        known = Fingerprints(folder)
         done: dict[str, Dataset] = {}
         planned: list[Planned] = []
         for node in self.nodes:
             needs = tuple(dict.fromkeys([*node.config.inputs().values(), *self._trained(node).values()]))
-            step = self._step(node, done, folder) if all(name in done for name in needs) else None
+            step = self._step(node, done, known) if all(name in done for name in needs) else None
             rows = None
             if step is not None and files.exists(files.join(step.folder(folder), MANIFEST)):
                 done[node.name] = Dataset.open(step.folder(folder))
@@ -113,11 +121,17 @@ class Pipeline:
         folder = self.folder(root)
         files.make_folder(folder)
         done: dict[str, Dataset] = {}
+        record: list[dict[str, str]] = [{"step": node.name, "kind": node.kind, "folder": ""} for node in self.nodes]
         with lock(folder):
+            self.check(folder)
+            known = Fingerprints(folder)
             with files.atomic_output(files.join(folder, RESOLVED)) as out:
                 out.write(yaml.safe_dump(self.document.data, sort_keys=False, allow_unicode=True).encode())
-            for node in self.nodes:
-                step = self._step(node, done, folder)
+            for node, line in zip(self.nodes, record, strict=True):
+                step = self._step(node, done, known)
+                line["folder"] = os.path.basename(step.folder(folder))
+                with files.atomic_output(files.join(folder, RECORD)) as out:
+                    out.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
                 started = time.monotonic()
                 there = files.exists(files.join(step.folder(folder), MANIFEST))
                 try:
@@ -133,7 +147,23 @@ class Pipeline:
         trainers = {each.name for each in self.nodes if each.kind == "train"}
         return {key: value for key, value in node.config.models().items() if value in trainers}
 
-    def _step(self, node: Node, done: Mapping[str, Dataset], folder: str) -> Step:
+    def check(self, folder: str) -> None:
+        """See that everything is there which the steps read from outside, before any of them runs.
+
+        Raises:
+            ConfigError: an input or a model file is missing.
+        """
+        known = Fingerprints(folder)
+        for node in self.nodes:
+            trained = self._trained(node)
+            for key, value in node.config.models().items():
+                if key not in trained and not files.exists(value):
+                    where = (*node.path, *key.split("."))
+                    error = BadValue(where, f"{value!r} is neither a file nor a step that trains a model")
+                    raise self.document.locate(error)
+            self._listing(node, known)
+
+    def _step(self, node: Node, done: Mapping[str, Dataset], known: Fingerprints) -> Step:
         models: dict[str, str] = {}
         hashes: dict[str, Plain] = {}
         trained = self._trained(node)
@@ -143,19 +173,16 @@ class Pipeline:
                 model = str(dataset.manifest.details["model"])
                 models[key], hashes[key] = files.join(dataset.folder, model), dataset.manifest.files[model]
             else:
-                if not files.exists(value):
-                    where = (*node.path, *key.split("."))
-                    error = BadValue(where, f"{value!r} is neither a file nor a step that trains a model")
-                    raise self.document.locate(error)
                 models[key] = files.absolute(value)
                 # What lies beside a model (its normaliser) is part of it.
                 parts = [models[key], *(card for card in [f"{models[key]}.json"] if files.exists(card))]
-                hashes[key] = "+".join(self._fingerprint(part, folder) for part in parts)
+                hashes[key] = "+".join(known.of(part) for part in parts)
         config = node.config.identity()
         if hashes:
             config["models"] = hashes
         if isinstance(node.config, ReadConfig):
-            config["files"] = self._listing(node, node.config, folder)
+            config["files"] = self._listing(node, known)
+        known.save()
         kind = KINDS[node.kind]
         return Step(
             name=node.name,
@@ -167,33 +194,16 @@ class Pipeline:
             run=functools.partial(_run, kind, node.config),
         )
 
-    def _listing(self, node: Node, config: ReadConfig, folder: str) -> list[Plain]:
+    def _listing(self, node: Node, known: Fingerprints) -> list[Plain]:
         """Name, size and content of every input file: where they lie bears no identity, what they hold does."""
-        if node.name not in self._hashes:
+        if node.name not in self._listings:
             try:
-                found = config.list_files()
+                found = node.config.list_files() if isinstance(node.config, ReadConfig) else []
             except ConfigError as error:
                 raise self.document.locate(BadValue((*node.path, "path"), str(error))) from None
-            stamps = {file.url: file.stamp for file in found}
-            self._hashes[node.name] = [
-                [file.name, file.size, self._fingerprint(file.url, folder, stamps[file.url])] for file in found
-            ]
-        return self._hashes[node.name]
-
-    def _fingerprint(self, url: str, folder: str, stamp: str | None = None) -> str:
-        """The hash of a file's content, remembered while its size and time stay."""
-        if files.is_remote(url) and stamp:
-            return stamp
-        status = os.stat(url) if not files.is_remote(url) else None
-        key = f"{url}|{status.st_size}|{status.st_mtime_ns}" if status else url
-        memory = files.join(folder, FINGERPRINTS)
-        known: dict[str, str] = orjson.loads(files.read_bytes(memory)) if files.exists(memory) else {}
-        if key not in known:
-            known[key] = files.content_hash(url)
-            if files.exists(folder):
-                with files.atomic_output(memory) as out:
-                    out.write(orjson.dumps(known))
-        return known[key]
+            self._listings[node.name] = [[file.name, file.size, known.of(file.url, file.stamp)] for file in found]
+            known.save()
+        return self._listings[node.name]
 
 
 def write_report(folder: str, outputs: Mapping[str, Dataset]) -> str:
@@ -205,17 +215,33 @@ def write_report(folder: str, outputs: Mapping[str, Dataset]) -> str:
     return path
 
 
-def pipeline_of(run: str) -> Pipeline:
-    """The pipeline of the run in a folder.
+@dataclass(frozen=True)
+class Progressed:
+    """One step of a run as its folder shows it: its dataset when it is done, else how many tasks are."""
+
+    step: str
+    kind: str
+    dataset: Dataset | None
+    tasks: int
+
+
+def look(run: str) -> list[Progressed]:
+    """How far the run in a folder is; its inputs are not needed for it.
 
     Raises:
         ConfigError: no run is there.
     """
-    path = files.join(run, RESOLVED)
+    path = files.join(run, RECORD)
     if not files.exists(path):
         hint = " (this is one dataset; name the folder above it)" if files.exists(files.join(run, MANIFEST)) else ""
-        raise ConfigError(f"{run}: holds no {RESOLVED}, so it is not the folder of a run{hint}")
-    return Pipeline.load(path)
+        raise ConfigError(f"{run}: holds no {RECORD}, so it is not the folder of a run{hint}")
+    found: list[Progressed] = []
+    for line in orjson.loads(files.read_bytes(path)):
+        folder = files.join(run, line["folder"]) if line["folder"] else ""
+        done = bool(folder) and files.exists(files.join(folder, MANIFEST))
+        tasks = 0 if done or not folder else count_receipts(folder)
+        found.append(Progressed(line["step"], line["kind"], Dataset.open(folder) if done else None, tasks))
+    return found
 
 
 def open_run(run: str) -> dict[str, Dataset]:
@@ -224,12 +250,7 @@ def open_run(run: str) -> dict[str, Dataset]:
     Raises:
         ConfigError: no run is there.
     """
-    planned = pipeline_of(run).plan(run)
-    return {
-        each.node.name: Dataset.open(files.join(run, f"{each.node.name}-{each.digest[:8]}"))
-        for each in planned
-        if each.done and each.digest
-    }
+    return {each.step: each.dataset for each in look(run) if each.dataset is not None}
 
 
 def _run(kind: Kind[Any], config: StepConfig, job: Job) -> Result:

@@ -241,6 +241,13 @@ def _add_counts(receipts: Sequence[Receipt]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def count_receipts(folder: str) -> int:
+    """How many tasks of an unfinished step are done."""
+    stages = [RECEIPTS, *(files.join(RECEIPTS, stage) for stage in files.list_folders(files.join(folder, RECEIPTS)))]
+    names = [name for stage in stages for name in files.list_names(files.join(folder, stage))]
+    return sum(name.endswith(".json") for name in names)
+
+
 def _remove_receipts(folder: str) -> None:
     path = files.join(folder, RECEIPTS)
     if files.is_remote(path):

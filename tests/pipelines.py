@@ -13,8 +13,15 @@ from curate.progress import Progress
 
 
 def run_yaml(
-    folder: Path, text: str, *, engine: Engine | None = None, resources: Resources | None = None
+    folder: Path,
+    text: str,
+    *,
+    root: str | None = None,
+    engine: Engine | None = None,
+    resources: Resources | None = None,
 ) -> dict[str, Dataset]:
-    """Run a pipeline given as text, under `folder`."""
-    pipeline = Pipeline._build(parse(text, "test.yaml"))
-    return pipeline.run(str(folder), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet"))
+    """Run a pipeline given as text, under `folder`, or under `root` where that is a URL."""
+    pipeline = Pipeline.of(parse(text, "test.yaml"))
+    return pipeline.run(
+        root or str(folder), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet")
+    )

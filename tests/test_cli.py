@@ -109,7 +109,7 @@ def _ids(dataset: Path) -> list[str]:
             "gone/*.jsonl: matches no file",
         ),
         (["run", "small.yaml", "--set", "steps.docs.read.txt=body"], "did you mean 'text'"),
-        (["status", "in"], "in: holds no config.yaml, so it is not the folder of a run"),
+        (["status", "in"], "in: holds no run.json, so it is not the folder of a run"),
         (["inspect", "in"], "no manifest.json"),
         (["verify", "in"], "in"),
         (["report", "nowhere"], "nowhere"),

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "files", "digest"},
     "dataset": {"errors", "files", "digest", "shards"},
     "lock": {"errors", "files"},
+    "fingerprints": {"files"},
     "progress": set(),
     "engine": {"errors"},
     "shards": {"errors", "files", "digest"},

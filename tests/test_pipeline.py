@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from curate.config import parse
 from curate.engine import Resources
 from curate.errors import ConfigError
-from curate.pipeline import Pipeline
+from curate.pipeline import Pipeline, open_run
 from tests.helpers import rows, tree
 from tests.pipelines import run_yaml
 
@@ -30,15 +32,6 @@ steps:
   kept: {{filter: {{from: [scores, dups], rules: {rules}}}}}
   out: {{release: {{from: [docs, kept], license: cc0-1.0}}}}
 """
-
-
-def plan_of(text: str) -> Pipeline:
-    from curate.config import parse
-
-    try:
-        return Pipeline._build(parse(text, "c.yaml"))
-    except ConfigError as error:
-        raise ConfigError(str(error)) from None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +68,7 @@ def plan_of(text: str) -> Pipeline:
 )
 def test_a_wrong_config_is_refused_before_anything_runs(steps: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        plan_of(f"name: x\nsteps: {{{steps}}}\n")
+        Pipeline.of(parse(f"name: x\nsteps: {{{steps}}}\n"))
 
 
 def test_a_mistake_is_shown_with_its_line(tmp_path: Path) -> None:
@@ -150,7 +143,7 @@ def test_ids_depend_on_the_place_below_the_root_and_the_row(tmp_path: Path) -> N
         write_jsonl(tmp_path / where / "sub" / "a.jsonl", ["x", "y"])
     a, b = (
         run_yaml(
-            tmp_path / w / "runs",
+            tmp_path / f"runs-{w}",
             f"name: x\nsteps: {{docs: {{read: {{path: {tmp_path}/{w}, shard_bytes: {size}}}}}}}\n",
         )
         for w, size in (("one", 10), ("two", 1000))
@@ -238,3 +231,33 @@ steps:
     assert one["cls"].manifest.details["card"]["held_out"]["auroc"] > 0.9  # type: ignore[index, call-overload]
     run_yaml(tmp_path / "two", text, resources=Resources(workers=2))
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_a_missing_model_or_input_stops_the_run_before_its_first_step(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", [TEXT])
+    later = "s: {score: {from: docs, language: {model: gone.ftz}}}"
+    for last in (later, "more: {read: {path: gone/*.jsonl}}"):
+        text = f"name: x\nsteps: {{docs: {{read: {{path: {tmp_path}/in}}}}, {last}}}\n"
+        with pytest.raises(ConfigError, match=r"test\.yaml:2: .*gone"):
+            run_yaml(tmp_path / "runs", text)
+        assert not list((tmp_path / "runs").rglob("*.parquet"))
+
+
+def test_a_run_is_looked_at_without_its_inputs(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", [TEXT, TEXT + "More."])
+    outputs = run_yaml(tmp_path / "runs", small(tmp_path))
+    (tmp_path / "in" / "a.jsonl").unlink()
+    (tmp_path / "runs" / "small").rename(tmp_path / "moved")
+    again = open_run(str(tmp_path / "moved"))
+    assert [(name, each.rows) for name, each in again.items()] == [(n, e.rows) for n, e in outputs.items()]
+
+
+def test_a_run_in_an_object_store_reads_and_writes_there() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe("/pages/a.jsonl", b"".join(json.dumps({"text": TEXT * i}).encode() + b"\n" for i in (1, 2, 1)) + b"{")
+    text = small(Path("x")).replace("x/in", '"memory://pages/*.jsonl"')
+    outputs = run_yaml(Path("unused"), text, root="memory://runs")
+    assert (outputs["docs"].manifest.quarantined, outputs["out"].rows) == (1, 2)
+    assert outputs["out"].folder.startswith("memory://runs/small/out-")
+    assert store.exists(outputs["out"].folder + "/release/MANIFEST.json")
+    assert run_yaml(Path("unused"), text, root="memory://runs")["out"].manifest == outputs["out"].manifest

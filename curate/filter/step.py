@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -196,22 +195,19 @@ def _passing(
         yield scores[alive], table.column("id").to_numpy()[alive], weights
 
 
-@dataclass(frozen=True)
 class _Judge:
-    datasets: tuple[Dataset, ...]
-    conditions: tuple[Condition, ...]
-    folder: str
+    def __init__(self, datasets: Sequence[Dataset], conditions: Sequence[Condition], folder: str) -> None:
+        self._inputs, self._conditions, self._folder = _Inputs(datasets), conditions, folder
 
     def __call__(self, task: ShardTask) -> Receipt:
-        inputs = _Inputs(self.datasets)
-        columns = sorted({condition.column for condition in self.conditions})
-        table, reason, absent = inputs.read(task.name, columns)
+        columns = sorted({condition.column for condition in self._conditions})
+        table, reason, absent = self._inputs.read(task.name, columns)
         counts: dict[str, int] = {}
         for name, count in _value_counts(reason):
             counts[f"first:{name}"] = counts[f"all:{name}"] = count
         alive = np.array(reason.is_null().to_numpy())
         reasons = reason.to_numpy(zero_copy_only=False).astype(object)
-        for condition in self.conditions:
+        for condition in self._conditions:
             failed = ~condition.holds(table)
             first = alive & failed
             reasons[first] = condition.name
@@ -220,7 +216,7 @@ class _Judge:
             alive &= ~failed
         counts["kept"] = int(alive.sum())
         schema = pa.schema([("id", pa.string()), ("keep", pa.bool_()), ("reason", pa.string())])
-        with ShardWriter(files.join(self.folder, task.name), schema) as writer:
+        with ShardWriter(files.join(self._folder, task.name), schema) as writer:
             data = [table.column("id").combine_chunks(), pa.array(alive), pa.array(reasons, pa.string())]
             writer.write(pa.RecordBatch.from_arrays([_flat(column) for column in data], schema=schema))
         return Receipt(task.name, table.num_rows + absent, (writer.shard,), absent=absent, counts=counts)
