@@ -62,6 +62,12 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     failed: tuple[Failure, ...] = ()
 
+    @property
+    def rules(self) -> list[dict[str, Plain]]:
+        """The rules of a filter, in order, with their thresholds and counts; none for other kinds."""
+        rules = self.details.get("rules")
+        return [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+
     def reconcile(self) -> None:
         """Check that every row is accounted for.
 

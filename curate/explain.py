@@ -78,9 +78,9 @@ def _find(dataset: Dataset, row: str) -> dict[str, object] | None:
 def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]]], reason: str) -> Iterator[str]:
     """Every rule of a filter with the row's value beside its threshold; the one that dropped it is pointed at."""
     values = {name: value for _, row in found for name, value in row.items()}
-    for rule in filter_.manifest.details.get("rules") or []:  # type: ignore[union-attr]  # a list of rules, or none
-        if isinstance(rule, dict) and rule["column"] in values and rule["column"] != "keep":
-            value = values[rule["column"]]
+    for rule in filter_.manifest.rules:
+        if rule["column"] in values and rule["column"] != "keep":
+            value = values[str(rule["column"])]
             mark = "   <- dropped here" if rule["name"] == reason else ""
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
             yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}{mark}"

@@ -54,12 +54,7 @@ def funnel(release: Dataset, chain: Sequence[Dataset]) -> Funnel:
         quarantined[", ".join(beside) or "other steps"] = release.manifest.absent
     counts = release.manifest.counts
     dropped = {name.removeprefix("dropped:"): count for name, count in counts.items() if name.startswith("dropped:")}
-    order = [
-        str(rule["name"])
-        for d in chain
-        for rule in (d.manifest.details.get("rules") or [])  # type: ignore[union-attr]  # a list of rules, or none
-        if isinstance(rule, dict)
-    ]
+    order = [str(rule["name"]) for d in chain for rule in d.manifest.rules]
     ranked = sorted(
         dropped.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0])
     )

@@ -173,13 +173,11 @@ def funnel_table(facts: Facts) -> list[Line]:
 
 def _rules(steps: Sequence[Dataset]) -> list[dict[str, Plain]]:
     rules: list[dict[str, Plain]] = []
-    for dataset in steps:
-        for rule in dataset.manifest.details.get("rules") or []:  # type: ignore[union-attr]  # a list of rules, or none
-            if isinstance(rule, dict):
-                words = _WORDS.get(str(rule["comparison"]), str(rule["comparison"]))
-                must = f"{words} {_value(rule['value'])}"
-                earlier = rule["column"] == "keep"
-                rules.append({**rule, "must": "kept by an earlier step" if earlier else must})
+    for rule in (rule for dataset in steps for rule in dataset.manifest.rules):
+        words = _WORDS.get(str(rule["comparison"]), str(rule["comparison"]))
+        must = f"{words} {_value(rule['value'])}"
+        earlier = rule["column"] == "keep"
+        rules.append({**rule, "must": "kept by an earlier step" if earlier else must})
     return rules
 
 

@@ -30,7 +30,7 @@ from curate.report.columns import (
 )
 from curate.report.examples import Edge, Near, Samples, examples, near_thresholds
 from curate.report.story import Stage, Story, problems
-from curate.report.verdicts import KEPT, Codes, Verdicts, rules_of
+from curate.report.verdicts import KEPT, Codes, Verdicts
 from curate.report.words import SIGNS, number, plain, says, short, threshold_of
 
 
@@ -75,7 +75,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
     if story is not None:
         judge = story.judge
         verdicts = Verdicts.of(judge) if judge is not None else None
-        rules = rules_of(judge) if judge is not None else []
+        rules = judge.manifest.rules if judge is not None else []
         near: list[Near] = []
         for dataset in _scored(story, outputs):
             made = set(_of_inputs(dataset, outputs))

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from curate.dataset import Dataset
-from curate.report.verdicts import rules_of
 from curate.summary import Funnel, funnel
 
 
@@ -140,7 +139,7 @@ def _unreleased(result: Dataset, documents: Dataset | None, chain: Sequence[Data
     manifest = result.manifest
     if documents is None:
         return Funnel(manifest.rows_in, {}, 0, {}, manifest.rows)
-    dropped = {f"dropped:{rule['name']}": int(str(rule["first"])) for rule in rules_of(result)}
+    dropped = {f"dropped:{rule['name']}": int(str(rule["first"])) for rule in result.manifest.rules}
     if manifest.kind == "dedup" and not dropped:
         dropped = {"dropped:exact-duplicate": manifest.counts.get("copies", 0)}
     kept = result.rows - sum(dropped.values())

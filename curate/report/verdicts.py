@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.dataset import Dataset
-from curate.digest import Plain
 
 Codes: TypeAlias = npt.NDArray[np.uint16]
 
@@ -41,7 +40,7 @@ class Verdicts:
     @classmethod
     def of(cls, judge: Dataset) -> Verdicts:
         """Read `keep` and `reason` of a filter or a dedup step."""
-        names = [str(rule["name"]) for rule in rules_of(judge)]
+        names = [str(rule["name"]) for rule in judge.manifest.rules]
         position = {name: i for i, name in enumerate(names)}
         codes: dict[str, Codes] = {}
         for shard in judge.shards:
@@ -76,9 +75,3 @@ class Verdicts:
         place = pc.fill_null(pc.index_in(ids, value_set=judged.combine_chunks()), len(codes)).to_numpy()
         found: Codes = np.append(codes, np.uint16(ABSENT))[place]
         return found
-
-
-def rules_of(dataset: Dataset) -> list[dict[str, Plain]]:
-    """The rules of a filter, with thresholds and counts; none for other steps."""
-    rules = dataset.manifest.details.get("rules")
-    return [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
