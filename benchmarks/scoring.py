@@ -202,7 +202,7 @@ steps:
         one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
         print("\nscore step over 231 MB in 30 shards, workers and cores:")
         print(f"one {one:.1f} s, two {two:.1f} s, ratio {one / two:.2f}")
-        for copies in (2, 8):
+        for copies in (2, 8, 32):
             pipeline = prepare(Path(folder) / f"memory-{copies}", copies)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             with Progress("quiet") as quiet:

@@ -44,6 +44,9 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         f"--port={free_port()}",
     ]
     command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+    # Another Ray may be at work on this machine, with these at their usual numbers.
+    for name in ("dashboard-agent-listen", "dashboard-agent-grpc", "ray-client-server", "metrics-export"):
+        command.append(f"--{name}-port={free_port()}")
     # The job takes its programs from the environment of this test, whatever else the machine has.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
