@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from curate.engine import Outcome, Resources
 from curate.engine.local import Worker
@@ -96,12 +96,12 @@ class RayEngine:
                         continue
                     except GetTimeoutError:
                         why = f"took longer than {resources.timeout:g} s"
-                    except RayActorError as error:
-                        why = f"the worker died ({str(error).splitlines()[0]})"
                     except RayTaskError as error:
                         idle.append(job.actor)
                         yield Outcome(job.index, error=describe(error))
                         continue
+                    except RayError as error:  # the worker, its node or its memory is gone
+                        why = f"the worker died ({str(error).splitlines()[0]})"
                     ray.kill(job.actor)
                     idle.append(hire.remote(make_ref))
                     lost[job.index] += 1

@@ -73,6 +73,13 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     for i, rule in enumerate(config.rules):
         if rule.preset is not None and rule.preset not in PRESETS:
             raise BadValue((*path, "rules", i, "preset"), f"no preset {rule.preset!r}; {nearest(rule.preset, PRESETS)}")
+    seen: set[str] = set()
+    for i, rule in enumerate(config.rules):
+        names = [str(each.name) for each in expand(rule)]
+        for name in names:
+            if name in seen or names.count(name) > 1:
+                raise BadValue((*path, "rules", i), f"two rules are called {name!r}; give one another `name`")
+        seen.update(names)
     return config
 
 

@@ -127,6 +127,12 @@ def test_a_rule_of_the_wrong_shape_is_refused(rule: dict, message: str) -> None:
         validate(Rule, rule, ())
 
 
+def test_two_rules_of_one_name_are_refused() -> None:
+    rules = [{"column": "q", "top": 0.5}, {"column": "q", "top": 10}]
+    with pytest.raises(BadValue, match=r"rules\[1\]: two rules are called 'q-not-top'; give one another `name`"):
+        filters.parse({"from": "s", "rules": rules}, ())
+
+
 def test_every_preset_names_columns_that_its_scorer_gives() -> None:
     for name, preset in PRESETS.items():
         columns = SCORERS[preset.scorer]()(TextBatch.of(["Some text."]))
