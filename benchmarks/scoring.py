@@ -115,7 +115,12 @@ def speed(data: Path, megabytes: float) -> None:
     size = sum(len(text.encode()) for text in texts) / 1e6
     array = pa.array(texts, pa.large_string())
     classifier, arpa = models(data)
-    families = {name: SCORERS[name]() for name in ("gopher_quality", "gopher_repetition", "c4", "fineweb")}
+    families = {  # as datatrove defines them, and its C4 as FineWeb sets it, like the filters above
+        "gopher_quality": SCORERS["gopher_quality"](variant="datatrove"),
+        "gopher_repetition": SCORERS["gopher_repetition"](variant="datatrove"),
+        "c4": SCORERS["c4"](variant="paper", terminal_punctuation=False),
+        "fineweb": SCORERS["fineweb"](),
+    }
     others = {
         "language": SCORERS["language"](model=str(data / "lid.176.ftz")),
         "quality": SCORERS["quality"](model=classifier, label="hq"),
