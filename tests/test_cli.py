@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -162,9 +164,14 @@ def test_an_interrupt_ends_with_130(project: Path) -> None:
     os.mkfifo(project / "d" / "manifest.json")
     command = [sys.executable, "-m", "curate", "inspect", "d"]
     run = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
-    with open(project / "d" / "manifest.json", "w"):  # it has begun to read, and waits for more
-        run.send_signal(signal.SIGINT)
-        _, told = run.communicate(timeout=60)
+    pipe, deadline = -1, time.monotonic() + 60
+    while pipe < 0 and run.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # nobody reads yet
+            pipe = os.open(project / "d" / "manifest.json", os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)  # it has begun to read, and waits for more
+    _, told = run.communicate(timeout=60)
+    os.close(pipe)
     assert run.returncode == 130 and "Traceback" not in told
 
 
