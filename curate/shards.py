@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import cast
 
 import orjson
@@ -167,7 +168,9 @@ class ShardWriter:
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 if self._schema is None:
@@ -177,7 +180,7 @@ class ShardWriter:
         except BaseException as failure:
             self._output.__exit__(type(failure), failure, failure.__traceback__)
             raise
-        self._output.__exit__(kind, error, trace)  # type: ignore[arg-type]  # a traceback, or None
+        self._output.__exit__(kind, error, trace)
 
     @property
     def shard(self) -> Shard:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -80,7 +81,7 @@ class Result:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-class StepConfig(Model):
+class StepConfig(Model, ABC):
     """Base of the config of a step: what it reads, and what of it bears identity."""
 
     def inputs(self) -> dict[str, str]:
@@ -91,9 +92,9 @@ class StepConfig(Model):
         """The model files it reads: key -> path, or name of a step that trains one."""
         return {}
 
+    @abstractmethod
     def identity(self) -> dict[str, Plain]:
         """The config without inputs and models, which enter the digest by their own."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Job:
         label = self.step.name if stage == "" else f"{self.step.name}/{stage}"
         with self._progress.step(label, len(tasks), len(done)) as advance:
             outcomes = self._engine.map(make, missing, resources=self._resources, label=label)
-            with contextlib.closing(outcomes):  # type: ignore[type-var]  # engines are generators
+            with contextlib.closing(outcomes):
                 for outcome in outcomes:
                     task = missing[outcome.index]
                     if outcome.result is None:

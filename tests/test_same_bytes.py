@@ -66,6 +66,13 @@ def reference(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> tuple[P
     return folder, text, tree(folder / "one")
 
 
+def command_for(folder: Path, text: str, root: Path) -> list[str]:
+    """The command that runs the config under `root`."""
+    config = folder / "config.yaml"
+    config.write_text(text)
+    return [sys.executable, "-m", "curate", "run", str(config), "--root", str(root), "--progress", "quiet"]
+
+
 def test_two_workers_write_the_same_bytes_as_one(reference: tuple[Path, str, dict[str, str]]) -> None:
     folder, text, expected = reference
     run_yaml(folder / "two", text, resources=Resources(workers=2))
@@ -82,22 +89,8 @@ def test_ray_writes_the_same_bytes_as_one_process(
 
 def test_ten_kills_at_random_moments_change_nothing(reference: tuple[Path, str, dict[str, str]]) -> None:
     folder, text, expected = reference
-    config = folder / "config.yaml"
-    config.write_text(text)
     root = folder / "killed"
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        str(config),
-        "--root",
-        str(root),
-        "--workers",
-        "2",
-        "--progress",
-        "quiet",
-    ]
+    command = [*command_for(folder, text, root), "--workers", "2"]
 
     started = time.monotonic()
     subprocess.run(command, check=True, timeout=300)
@@ -127,18 +120,6 @@ def test_ten_kills_at_random_moments_change_nothing(reference: tuple[Path, str, 
 
 def test_the_hash_seed_of_python_changes_nothing(reference: tuple[Path, str, dict[str, str]]) -> None:
     folder, text, expected = reference
-    config = folder / "config.yaml"
-    config.write_text(text)
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        str(config),
-        "--root",
-        str(folder / "seed"),
-        "--progress",
-        "quiet",
-    ]
+    command = command_for(folder, text, folder / "seed")
     subprocess.run(command, check=True, timeout=300, env={**os.environ, "PYTHONHASHSEED": "4242"})
     assert tree(folder / "seed") == expected

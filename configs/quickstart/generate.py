@@ -225,7 +225,9 @@ def main() -> None:
         truth = generate(arguments.out, arguments.documents, arguments.seed)
     except ValueError as error:
         parser.error(str(error))
-    print(f"{arguments.out}: {truth['lines']} lines, {truth['by_truth']}, training sets {truth['train']}")
+    worth, lines = truth["by_truth"], truth["lines"]
+    assert isinstance(worth, dict)
+    print(f"{arguments.out}: {lines:,} lines, {worth['keep']:,} good, {worth['drop']:,} spoilt, the rest broken")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,8 @@ def _save(path: str, array: npt.NDArray[np.int64] | npt.NDArray[np.uint64]) -> N
 
 
 def _load(path: str) -> npt.NDArray[np.uint64]:
-    return np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)  # type: ignore[no-any-return]  # npy
+    array: npt.NDArray[np.uint64] = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
+    return array
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ for outcome in engine.map(make, items, resources=Resources(), label="score"):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -52,7 +52,7 @@ class Engine(Protocol):
 
     def map(
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
-    ) -> Iterator[Outcome[R]]:
+    ) -> Generator[Outcome[R], None, None]:
         """Call `make` once a worker and its result once an item.
 
         A crash or a timeout costs one of the item's `resources.retries`; an exception is its outcome at once.

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -49,7 +49,7 @@ class LocalEngine:
 
     def map(
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
-    ) -> Iterator[Outcome[R]]:
+    ) -> Generator[Outcome[R], None, None]:
         """See `curate.engine.Engine.map`."""
         workers = min(resources.workers or os.cpu_count() or 1, len(items))
         if workers <= 1 and resources.timeout is None:

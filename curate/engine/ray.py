@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -71,7 +71,7 @@ class RayEngine:
 
     def map(
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
-    ) -> Iterator[Outcome[R]]:
+    ) -> Generator[Outcome[R], None, None]:
         """See `curate.engine.Engine.map`; an item that lost its worker goes to another node if there is one."""
         cores = int(_total("CPU"))
         size = max(1, min(resources.workers or cores, len(items)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,7 +115,9 @@ class ReleaseFile:
             self._bytes += self._pending_bytes
         self._pending, self._pending_bytes = [], 0
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._flush()
@@ -122,7 +125,7 @@ class ReleaseFile:
         except BaseException as failure:
             self._output.__exit__(type(failure), failure, failure.__traceback__)
             raise
-        self._output.__exit__(kind, error, trace)  # type: ignore[arg-type]  # a traceback, or None
+        self._output.__exit__(kind, error, trace)
 
     def entry(self) -> Entry:
         """What the manifest says of the file; valid after the block. Reads the file back to hash it."""

@@ -29,8 +29,9 @@ def number(value: float) -> str:
 def threshold_of(rule: Mapping[str, Plain]) -> float | None:
     """The number a rule compares with, when it is one."""
     value = rule["value"]
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if numeric and rule["comparison"] in SIGNS else None  # type: ignore[arg-type]  # checked
+    if isinstance(value, bool) or not isinstance(value, int | float) or rule["comparison"] not in SIGNS:
+        return None
+    return float(value)
 
 
 def says(rule: Mapping[str, Plain]) -> str:
