@@ -26,13 +26,19 @@ ALLOWED: dict[str, set[str]] = {
     "step": {"errors", "files", "digest", "config", "dataset", "shards", "engine", "progress"},
     "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
+    "ngram": {"errors", "files", "text"},
+    "recipes": set(),
     **{
         stage: {"errors", "files", "digest", "config", "dataset", "shards", "step", "map_shard", "text"}
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"dataset", "errors", "shards"},
+    "explain": {"config", "dataset", "digest", "errors", "files", "score", "shards", "text"},
 }
+for stage in ("score", "train"):
+    ALLOWED[stage] = ALLOWED[stage] | {"ngram"}
+for stage in ("score", "filter"):
+    ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}
 ALLOWED["release"] = ALLOWED["release"] | {"summary"}
 
@@ -73,6 +79,12 @@ def test_ray_is_imported_in_one_place(path: Path) -> None:
     if path.relative_to(PACKAGE).as_posix() == "engine/ray.py":
         return
     assert not any(name == "ray" or name.startswith("ray.") for name in imports(path))
+
+
+def test_code_that_native_kernels_are_made_of_is_where_the_cache_looks_for_it() -> None:
+    for path in modules():
+        if path.parent.name != "text" and not path.name.endswith("_kernel.py"):
+            assert "curate.text.native.kernel" not in imports(path), f"{path.name}: call it *_kernel.py"
 
 
 def test_nobody_imports_the_ray_engine_at_the_top() -> None:

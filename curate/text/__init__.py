@@ -4,8 +4,8 @@
     batch.words("uax29")
 
 Machine code is kept in `~/.cache/curate` (or below NUMBA_CACHE_DIR), in a folder that is named by the source of
-all kernels: Numba itself looks at the file of a kernel alone, and would run stale code when a kernel that it calls
-has changed.
+all kernels (this package, and files elsewhere named `*_kernel.py`): Numba itself looks at the file of a kernel alone,
+and would run stale code when a kernel that it calls has changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numba.core.config
 
 def _cache_folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for source in sorted([*here.glob("*.py"), *here.parent.glob("*/*_kernel.py")]):
         digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
     wanted = os.environ.get("NUMBA_CACHE_DIR")
