@@ -1,0 +1,46 @@
+"""The method `fasttext` of the `train` step.
+
+classifier: {train: {fasttext: {positive: good, negative: poor}}}
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pydantic import Field
+
+from curate.digest import Plain
+from curate.step import Job, Result
+from curate.train.fasttext import train_fasttext
+from curate.train.method import Method, Sources, datasets, result, roles, texts
+
+
+class FastText(Method):
+    """A classifier of two classes; see `curate.train.fasttext.train_fasttext` for the arguments."""
+
+    positive: Sources
+    negative: Sources
+    word_ngrams: int = Field(2, ge=1)
+    lr: float = Field(0.1, gt=0)
+    dim: int = Field(100, ge=1)
+    epoch: int = Field(5, ge=1)
+    min_count: int = Field(1, ge=1)
+    bucket: int = Field(2_000_000, ge=1)
+    held_out: float = Field(0.1, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    labels: list[str] = Field(["hq", "lq"], min_length=2, max_length=2)
+
+    def inputs(self) -> dict[str, str]:
+        """The texts of the two classes."""
+        return {**roles("positive", self.positive), **roles("negative", self.negative)}
+
+    def run(self, job: Job) -> Result:
+        """Train; the model's card goes into the manifest."""
+        positive, negative = ((t for data in datasets(job, role) for t in texts(data)) for role in _ROLES)
+        args = self.model_dump(exclude={*_ROLES, "labels"})
+        trained = train_fasttext(positive, negative, job.folder, labels=(self.labels[0], self.labels[1]), **args)
+        name = trained.model.rsplit("/", 1)[-1]
+        return result(job, name, cast("dict[str, Plain]", dict(trained.card)), [name, f"{name}.json", f"{name}.md"])
+
+
+_ROLES = ("positive", "negative")

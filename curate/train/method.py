@@ -1,0 +1,76 @@
+"""What a method of training is to the `train` step: its arguments, what it reads, and how it runs.
+
+    class Ngram(Method):
+        source: Sources = Field(alias="from")
+        def inputs(self) -> dict[str, str]: return roles("from", self.source)
+        def run(self, job: Job) -> Result: ...
+
+The fields that `inputs` and `models` name are not part of the identity: the datasets and files they stand for are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+
+from curate import files
+from curate.config import Model, model_files
+from curate.dataset import Dataset
+from curate.digest import Plain
+from curate.shards import read_shard
+from curate.step import Job, Result
+from curate.text.batch import TextBatch
+
+Sources = str | list[str]
+
+
+class Method(Model, ABC):
+    """Base of the arguments of a method."""
+
+    @abstractmethod
+    def inputs(self) -> dict[str, str]:
+        """The datasets it learns from: role -> name of the step."""
+
+    @abstractmethod
+    def run(self, job: Job) -> Result:
+        """Train, and return what `result` makes of the files."""
+
+    def models(self) -> dict[str, str]:
+        """The model files it reads: field -> path, or name of a step that trains one."""
+        return model_files(self)
+
+    def identity(self) -> dict[str, Plain]:
+        """The arguments that are neither datasets nor model files."""
+        named = {role.split("[")[0] for role in self.inputs()} | set(self.models())
+        outside = {name for name, field in type(self).model_fields.items() if {name, field.alias} & named}
+        dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside)
+        return dumped
+
+
+def roles(role: str, sources: Sources) -> dict[str, str]:
+    """`{"positive[0]": "good", ...}` for the field `positive`."""
+    names = [sources] if isinstance(sources, str) else sources
+    return {f"{role}[{i}]": name for i, name in enumerate(names)}
+
+
+def datasets(job: Job, role: str) -> list[Dataset]:
+    """The inputs of a job that play a role, in order."""
+    return [data for name, data in job.inputs.items() if name.startswith(f"{role}[")]
+
+
+def texts(data: Dataset) -> Iterator[str]:
+    """Every text of a dataset, in order."""
+    for shard in data.shards:
+        yield from shard_texts(data.path(shard))
+
+
+def shard_texts(path: str) -> Iterator[str]:
+    """Every text of a shard."""
+    for batch in read_shard(path, ["text"]):
+        yield from TextBatch(batch.column("text")).strings()
+
+
+def result(job: Job, model: str, card: Mapping[str, Plain], names: Sequence[str]) -> Result:
+    """The result of a job that wrote a model: the model's name, its card, and the hashes of its files."""
+    hashes = {name: files.content_hash(files.join(job.folder, name)) for name in names}
+    return Result(details={"model": model, "card": dict(card)}, files=hashes)

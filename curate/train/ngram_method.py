@@ -1,0 +1,67 @@
+"""The method `ngram` of the `train` step: counts by shard through the engine, then one fit.
+
+lm: {train: {ngram: {from: good, order: 5}}}
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import orjson
+from pydantic import Field
+
+from curate import files
+from curate.map_shard import ShardTask
+from curate.step import Job, Receipt, Result
+from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
+from curate.train.method import Method, Sources, result, roles, shard_texts
+from curate.train.ngram import fit_ngram
+from curate.train.ngram_counts import count_shard
+
+ARPA = "model.arpa"
+
+
+class Ngram(Method):
+    """A modified Kneser-Ney model.
+
+    Attributes:
+        source: the steps whose texts it learns.
+        order: the longest n-gram.
+        normaliser, tokeniser: how a text becomes words; recorded beside the model.
+    """
+
+    source: Sources = Field(alias="from")
+    order: int = Field(5, ge=2, le=6)
+    normaliser: NormaliserName = "ccnet_spaced"
+    tokeniser: TokeniserName = "punct"
+
+    def inputs(self) -> dict[str, str]:
+        """The texts it learns."""
+        return roles("from", self.source)
+
+    def run(self, job: Job) -> Result:
+        """Count, fit, and put the model's card into the manifest."""
+        tasks: list[ShardTask] = []
+        for i, data in enumerate(job.inputs.values()):
+            tasks += [ShardTask(f"{i:03d}-{shard.name}", shard.rows, data.path(shard)) for shard in data.shards]
+        form = TextForm(self.normaliser, self.tokeniser)
+        receipts = job.map("count", functools.partial(_Count, job.scratch, self.order, form), tasks)
+        counted = [files.join(job.scratch, receipt.task) for receipt in receipts]
+        model = files.join(job.folder, ARPA)
+        orders = fit_ngram(counted, model)
+        card = orjson.loads(files.read_bytes(card_path(model)))
+        card["ngrams"] = [len(order.words) for order in orders]
+        return result(job, ARPA, card, [ARPA, card_path(ARPA)])
+
+
+@dataclass(frozen=True)
+class _Count:
+    scratch: str
+    order: int
+    form: TextForm
+
+    def __call__(self, task: ShardTask) -> Receipt:
+        path = files.join(self.scratch, task.name)
+        count_shard(shard_texts(task.source), path, order=self.order, form=self.form)
+        return Receipt(task.name, task.rows)
