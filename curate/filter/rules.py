@@ -172,7 +172,8 @@ class Condition:
         scores, ids = table.column(self.column).cast(pa.float64()).to_numpy(), table.column("id").to_numpy()
         keys = draw.keys(scores, ids)
         tie = (keys == self.value) & np.asarray(ids <= self.last_id, dtype=np.bool_)
-        return np.isfinite(scores) & ((keys > self.value) | tie)
+        drawn: Mask = np.isfinite(scores) & ((keys > self.value) | tie)
+        return drawn
 
     def _compare(self, column: pa.ChunkedArray, table: pa.Table) -> pa.ChunkedArray:
         if self.comparison == "at_least":
