@@ -52,9 +52,9 @@ class Preset:
 
 # What a user brings for a scorer that reads a model.
 BRINGS: dict[str, str] = {
-    "language": "{model: FILE}, a fastText language identifier such as lid.176.ftz",
-    "quality": "{model: FILE or training step, label: LABEL}, a fastText classifier",
-    "perplexity": "{model: FILE or training step}, an n-gram model",
+    "language": "`language: {model: FILE}`, a fastText language identifier such as lid.176.ftz",
+    "quality": "`quality: {model: FILE or training step, label: LABEL}`, a fastText classifier",
+    "perplexity": "`perplexity: {model: FILE or training step}`, an n-gram model",
 }
 
 

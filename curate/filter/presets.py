@@ -108,12 +108,18 @@ def check_scores(preset: str, of: str | None, made: Mapping[str, Mapping[str, Pl
             f" put `preset: {preset}` into the score step",
         )
     for entry, fixed in scorers.items():
-        found = made.get(of or entry)
-        for key, value in fixed.items() if found is not None else ():
-            if found is not None and found.get(key) != value:
-                wanted = "true" if value is True else "false" if value is False else value
+        if (of or entry) not in made:
+            continue
+        for key, value in fixed.items():
+            found = made[of or entry].get(key)
+            if found != value:
+                wanted = f"{key}: {_yaml(value)}"
                 raise BadValue(
                     path,
-                    f"the preset {preset!r} is of {entry} with {key}: {wanted}, but the scores are made with"
-                    f" {key}: {found.get(key)}; set `{of or entry}: {{{key}: {wanted}}}` where they are made",
+                    f"the preset {preset!r} is of {entry} with {wanted}, but the scores are made with"
+                    f" {key}: {_yaml(found)}; set `{of or entry}: {{{wanted}}}` where they are made",
                 )
+
+
+def _yaml(value: Plain) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -120,7 +120,7 @@ def _entry(name: str, raw: Plain, preset: str, path: Path) -> Entry:
     if fixed is not None and isinstance(args, dict):
         missing = [key for key, each in model.model_fields.items() if each.is_required() and key not in args]
         if missing:
-            raise BadValue(path[:-1], f"the preset {preset!r} needs `{name}: {BRINGS.get(name, missing)}`; add it here")
+            raise BadValue(path[:-1], f"the preset {preset!r} needs {BRINGS[name]}; add it here")
     return Entry(scorer, configuration.validate(model, args, path), column or READS.get(scorer, TEXT))
 
 

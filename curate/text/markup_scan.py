@@ -82,6 +82,7 @@ def _markup(data: Bytes, props: Props, offsets: Ints, starts: Bytes, starts_at: 
             else:
                 code, size = decode(data, at, stop)
                 kind = props[code]
+                entity = -1
                 if is_space(code):
                     byte = 32
             if latex >= 0 and not _alpha(byte):
@@ -114,7 +115,7 @@ def _markup(data: Bytes, props: Props, offsets: Ints, starts: Bytes, starts_at: 
                         out[row, TAGS] += chars + 1 - tag
                     tag = -1
                 elif byte == 59 and entity >= 0:  # ;
-                    if 1 < chars - entity <= _ENTITY_MOST + 1:
+                    if 1 < chars - entity <= _ENTITY_MOST + 1 and before != 35:
                         out[row, ENTITIES] += chars + 1 - entity
                 elif byte == 123 or byte == 125:
                     out[row, BRACES] += 1
