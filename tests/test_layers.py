@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "digest": set(),
+    "draw": set(),
     "config": {"errors", "files", "digest"},
     "dataset": {"errors", "files", "digest", "shards"},
     "lock": {"errors", "files"},
@@ -29,11 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "ngram": {"errors", "files", "text"},
     "recipes": set(),
     **{
-        stage: {"errors", "files", "digest", "config", "dataset", "shards", "step", "map_shard", "text"}
+        stage: {"errors", "files", "digest", "draw", "config", "dataset", "shards", "step", "map_shard", "text"}
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"config", "dataset", "digest", "errors", "files", "score", "shards", "text"},
+    "explain": {"config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
 }
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram"}

@@ -58,7 +58,9 @@ def test_a_preset_of_a_score_step_is_its_scorers_with_their_variants_in_order() 
 
 
 def test_a_preset_asks_for_the_models_that_it_needs() -> None:
-    with pytest.raises(BadValue, match=r"the preset 'fineweb' needs `language: \{model: FILE\}`, .*lid.176.ftz; add it"):
+    with pytest.raises(
+        BadValue, match=r"the preset 'fineweb' needs `language: \{model: FILE\}`, .*lid.176.ftz; add it"
+    ):
         parse_scores({"from": "docs", "preset": "fineweb"}, ())
     with pytest.raises(BadValue, match="no preset 'finweb'; did you mean 'fineweb'"):
         parse_scores({"from": "docs", "preset": "finweb"}, ())

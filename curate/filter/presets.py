@@ -26,6 +26,7 @@ REASONS = {
     "one_of": "",
     "top": "-not-top",
     "bottom": "-not-bottom",
+    "sample": "-not-sampled",
 }
 
 

@@ -24,7 +24,7 @@ from curate.dataset import Dataset, align
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 from curate.filter.presets import check_name, check_scores, expand, scorers_of
-from curate.filter.rules import Budget, Condition, Quantile, Rule, Value, cut, quantile
+from curate.filter.rules import Budget, Condition, Quantile, Rule, Sample, Value, cut, quantile
 from curate.map_shard import ShardTask, shard_tasks
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
@@ -135,8 +135,9 @@ def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condit
     if isinstance(value, Quantile):
         scores = np.concatenate([v for v, _, _ in _passing(column, None, before, inputs)] or [np.empty(0)])
         return Condition(name, column, kind, _threshold(quantile(scores, value.quantile)))
-    if kind in ("top", "bottom"):
-        share = cast("int | float | Budget", value)
+    if kind in ("top", "bottom", "sample"):
+        draw = value if isinstance(value, Sample) else None
+        share = cast("int | float | Budget", value) if draw is None else draw.share
         weigh = share.sum if isinstance(share, Budget) else None
         if weigh is not None:
             inputs.check(weigh)
@@ -144,8 +145,9 @@ def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condit
         scores = np.concatenate([v for v, _, _ in parts] or [np.empty(0)])
         ids = np.concatenate([i for _, i, _ in parts] or [np.empty(0, np.object_)])
         weights = np.concatenate([w for _, _, w in parts]) if weigh is not None and parts else None
-        last, last_id = cut(scores, ids, share, weights, highest=kind == "top")
-        return Condition(name, column, kind, last, last_id)
+        keys = scores if draw is None else draw.keys(scores, ids)
+        last, last_id = cut(keys, ids, share, weights, highest=kind != "bottom")
+        return Condition(name, column, kind, last, last_id, draw)
     return Condition(name, column, kind, cast(Value, value))
 
 
@@ -225,6 +227,8 @@ def _details(conditions: Sequence[Condition], receipts: Sequence[Receipt]) -> Ma
         rule["value"] = list(c.value) if isinstance(c.value, list) else _plain(c.value)
         if c.last_id:
             rule["last_id"] = c.last_id
+        if c.draw is not None:
+            rule["temperature"], rule["seed"] = c.draw.temperature, c.draw.seed
         rules.append(rule)
     for rule_ in rules:
         assert isinstance(rule_, dict)
