@@ -16,8 +16,6 @@ is rank / N, so a tie does not depend on the order of the columns; without ties 
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,8 +24,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from curate.csv_table import read_csv_table
 from curate.errors import ConfigError, nearest
-from curate.files import read_bytes
 from curate.text.native import Floats
 
 Estimator = Literal["sign_cdf", "spearman"]
@@ -63,10 +61,10 @@ def read_matrix(path: str) -> Matrix:
     Raises:
         ConfigError: the file is not such a table; with the line.
     """
-    models, rows = _read_table(path)
-    if not rows:
+    table = read_csv_table(path)
+    if not table.rows:
         raise ConfigError(f"{path}: holds no domain; the first column names domains, each other column a model")
-    return Matrix(path, [name for name, _ in rows], models, np.array([values for _, values in rows], dtype=np.float64))
+    return Matrix(path, list(table.rows), table.columns, np.array(list(table.rows.values()), dtype=np.float64))
 
 
 def read_scores(path: str) -> dict[str, float]:
@@ -78,48 +76,8 @@ def read_scores(path: str) -> dict[str, float]:
     Raises:
         ConfigError: the file is not such a table; with the line.
     """
-    _, rows = _read_table(path)
-    means = {name: sum(values) / len(values) for name, values in rows}
+    means = {name: sum(values) / len(values) for name, values in read_csv_table(path).rows.items()}
     return {name: mean for name, mean in means.items() if not math.isnan(mean)}
-
-
-def _read_table(path: str) -> tuple[list[str], list[tuple[str, list[float]]]]:
-    """The names of the number columns, and each row's name and numbers; NaN for an empty cell."""
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    lines: list[tuple[int, list[str]]] = []
-    try:
-        lines = [(reader.line_num, line) for line in reader if line]
-    except csv.Error as error:
-        raise ConfigError(f"{path}:{reader.line_num}: is not CSV ({error})") from None
-    if not lines or len(lines[0][1]) < 2:
-        raise ConfigError(f"{path}: expected a CSV file with a header, a column of names and columns of numbers")
-    header = lines[0][1]
-    rows: list[tuple[str, list[float]]] = []
-    for number, line in lines[1:]:
-        if len(line) != len(header):
-            raise ConfigError(f"{path}:{number}: {len(line)} cells under a header of {len(header)}")
-        rows.append((line[0], [_number(cell, f"{path}:{number}") for cell in line[1:]]))
-    for what, names in (("column", header[1:]), ("row", [name for name, _ in rows])):
-        twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-        if twice is not None:
-            raise ConfigError(f"{path}: the {what} {twice!r} is there twice; remove one")
-    return header[1:], rows
-
-
-def _number(cell: str, where: str) -> float:
-    if not cell.strip():
-        return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise ConfigError(f"{where}: {cell!r} is not a number; leave a cell empty that is not known")
-    return value
 
 
 def correlate(values: Floats, scores: Floats, estimator: Estimator) -> Floats:
