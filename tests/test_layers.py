@@ -15,6 +15,7 @@ STAGES = {"read", "score", "train", "clean", "dedup", "filter", "release", "repo
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "csv_table": {"errors", "files"},
     "digest": set(),
     "draw": set(),
     "config": {"errors", "files", "digest"},
@@ -30,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "ngram": {"errors", "files", "text"},
     "recipes": set(),
     **{
-        stage: {"errors", "files", "digest", "draw", "config", "dataset", "shards", "step", "map_shard", "text"}
+        stage: {"csv_table", "errors", "files", "digest", "draw", "config", "dataset", "shards", "step", "map_shard", "text"}
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},

@@ -14,6 +14,7 @@ from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import nearest
 from curate.step import Job, Result, StepConfig
+from curate.train.correlations_method import Correlations
 from curate.train.dsir_method import Dsir
 from curate.train.fasttext_method import FastText
 from curate.train.method import Method
@@ -25,6 +26,7 @@ METHODS: dict[str, type[Method]] = {
     "dsir": Dsir,
     "fasttext": FastText,
     "ngram": Ngram,
+    "perplexity_correlations": Correlations,
 }
 
 
