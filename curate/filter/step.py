@@ -22,7 +22,7 @@ from curate import files
 from curate.config import BadValue, Path, validate
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.errors import ConfigError, nearest
+from curate.errors import ConfigError
 from curate.filter.inputs import Inputs, numbers
 from curate.filter.presets import check_name, check_scores, expand, scorers_of
 from curate.filter.rules import Budget, Condition, Quantile, Rule, Sample, Value, cut, quantile
