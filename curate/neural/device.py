@@ -60,3 +60,19 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def deterministic(count: int) -> Iterator[None]:
+    """Train with so many threads and with algorithms that give the same bits every time, for the block."""
+    import torch
+
+    # cuBLAS needs a workspace of fixed size for it, named before the first call.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with threads(count):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -60,6 +60,10 @@ class Tokenizer(Protocol):
 
     def __len__(self) -> int: ...
 
+    def save_pretrained(self, folder: str) -> object:
+        """Write its files."""
+        ...
+
 
 class Output(Protocol):
     """What a causal language model returns: logits (rows, length, vocabulary)."""
@@ -85,7 +89,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class CausalLM:
+class LanguageModel:
     """A causal language model, ready to score.
 
     Attributes:
@@ -152,7 +156,7 @@ def _read_json(path: str) -> dict[str, object]:
     return found
 
 
-def load_causal_lm(path: str, *, device: Device) -> CausalLM:
+def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
     """Load a causal language model and its tokenizer, in float32.
 
     Raises:
@@ -178,7 +182,7 @@ def load_causal_lm(path: str, *, device: Device) -> CausalLM:
     if start is None:
         raise ModelError(f"{path}: its tokenizer has neither a first nor a last token (bos, eos); add one to it")
     where = choose(device)
-    return CausalLM(
+    return LanguageModel(
         path=path,
         model=model.to(where),
         encode=functools.partial(encode, tokenizer),
@@ -218,6 +222,7 @@ def load_model(path: str, auto: str, attention: str) -> object:
     wrong = sorted([*info["missing_keys"], *(each[0] for each in info["mismatched_keys"])])
     if wrong:
         raise ModelError(f"{path}: its weights do not fit its config.json (such as {wrong[0]}); get the model again")
+    model.config.get_text_config().use_cache = False  # which is for writing text, a token at a time
     return cast(object, model)
 
 
@@ -244,18 +249,26 @@ def context_of(config: Config) -> int | None:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Load without progress bars; what the libraries cannot load is an error of the model."""
-    from safetensors import SafetensorError
-
+def quietly() -> Iterator[None]:
+    """Let transformers read and write without progress bars for the block."""
     logging = importlib.import_module("transformers.utils.logging")
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
-        line = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {line}); get the model again") from None
     finally:
         if bars:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What the libraries cannot load is an error of the model."""
+    from safetensors import SafetensorError
+
+    try:
+        with quietly():
+            yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        line = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {line}); get the model again") from None

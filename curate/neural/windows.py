@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from curate.errors import ModelError
 from curate.neural.device import threads
-from curate.neural.folder import CausalLM, Tokens
+from curate.neural.folder import LanguageModel, Tokens
 
 # At most so many logits at once, 4 bytes each, but always those of one window.
 _LOGITS = 1 << 27
@@ -56,7 +56,7 @@ def padded(length: int, context: int) -> int:
 
 
 def token_losses(
-    lm: CausalLM, texts: Sequence[Tokens], *, context: int, stride: int, batch_tokens: int
+    lm: LanguageModel, texts: Sequence[Tokens], *, context: int, stride: int, batch_tokens: int
 ) -> list[npt.NDArray[np.float64]]:
     """Minus log P of every token given those before it in its window, in nats; float64, one array a text.
 
@@ -87,7 +87,11 @@ def token_losses(
 
 
 def _score(
-    lm: CausalLM, texts: Sequence[Tokens], batch: Sequence[Window], length: int, losses: list[npt.NDArray[np.float64]]
+    lm: LanguageModel,
+    texts: Sequence[Tokens],
+    batch: Sequence[Window],
+    length: int,
+    losses: list[npt.NDArray[np.float64]],
 ) -> None:
     """Fill in the losses of the windows of one batch."""
     import torch
