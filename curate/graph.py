@@ -69,7 +69,11 @@ def build(steps: Mapping[str, Plain]) -> list[Node]:
     Raises:
         BadValue: an unknown kind, key, step or value, or a circle.
     """
-    return _order({name: _node(name, value) for name, value in steps.items()})
+    nodes = {name: _node(name, value) for name, value in steps.items()}
+    ordered = _order(nodes)
+    for node in ordered:
+        node.config.check({role: nodes[name].config for role, name in node.config.inputs().items()}, node.path)
+    return ordered
 
 
 def override(data: dict[str, Plain], override: str) -> None:

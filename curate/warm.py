@@ -19,7 +19,7 @@ def warm() -> None:
     texts = ["A short text.\nIt has two lines, and naïve words.", "", "日本語のテキスト"]
     for width in (pa.string(), pa.large_string()):
         batch = TextBatch(pa.array(texts, width))
-        for name in ("c4", "fineweb", "gopher_quality", "gopher_repetition"):
+        for name in ("c4", "fineweb", "gopher_quality", "gopher_repetition", "lines", "markup", "url"):
             SCORERS[name]()(batch)
         ngrams = HashedNgrams("polynomial", 16)
         ngrams.sum(batch, ngrams.count(batch).astype(np.float64))

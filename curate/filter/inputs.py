@@ -31,15 +31,16 @@ class Inputs:
             if "keep" in names:
                 self._obeyed.append(i)
 
-    def check(self, column: str) -> None:
-        """See that an input has a column.
+    def check(self, column: str, preset: str | None = None) -> None:
+        """See that an input has a column, one that `preset` wants where that is given.
 
         Raises:
             ConfigError: none has, with the nearest name.
         """
         if column not in self._where:
             known = [name for name in self._where if name not in ("id", "text", "source")]
-            raise ConfigError(f"no column {column!r} in the inputs of the step; {nearest(column, known)}")
+            remedy = nearest(column, known) if preset is None else f"put `preset: {preset}` into the score step"
+            raise ConfigError(f"no column {column!r} in the inputs of the step; {remedy}")
 
     def read(self, shard: str, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray, int]:
         """The rows all inputs have with `columns`; the reason a dedup gave (null for none); the absent rows."""

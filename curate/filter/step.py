@@ -22,27 +22,15 @@ from curate import files
 from curate.config import BadValue, Path, validate
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.errors import ConfigError, nearest
+from curate.errors import ConfigError
 from curate.filter.inputs import Inputs, numbers
-from curate.filter.presets import PRESETS
+from curate.filter.presets import check_name, check_scores, expand, scorers_of
 from curate.filter.rules import Budget, Condition, Quantile, Rule, Sample, Value, cut, quantile
 from curate.map_shard import ShardTask, shard_tasks
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
-# What is wrong with a row that fails: its score is low, high, or not among the first.
-REASONS = {
-    "at_least": "-low",
-    "above": "-low",
-    "at_most": "-high",
-    "below": "-high",
-    "equals": "",
-    "one_of": "",
-    "top": "-not-top",
-    "bottom": "-not-bottom",
-    "sample": "-not-sampled",
-}
 
 
 class FilterConfig(StepConfig):
@@ -64,6 +52,13 @@ class FilterConfig(StepConfig):
                 spelt.append(each.model_dump(mode="json", exclude_none=True))
         return {"rules": spelt}
 
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that the presets fit the scores, as far as the configs of the inputs tell."""
+        made = scorers_of(each.identity() for each in inputs.values())
+        for i, rule in enumerate(self.rules):
+            if rule.preset is not None:
+                check_scores(rule.preset, rule.of, made, (*path, "rules", i, "preset"))
+
 
 def parse(value: Plain, path: Path) -> FilterConfig:
     """The config of the step from plain values.
@@ -73,8 +68,7 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     """
     config = validate(FilterConfig, value, path)
     for i, rule in enumerate(config.rules):
-        if rule.preset is not None and rule.preset not in PRESETS:
-            raise BadValue((*path, "rules", i, "preset"), f"no preset {rule.preset!r}; {nearest(rule.preset, PRESETS)}")
+        check_name(rule, (*path, "rules", i))
     seen: set[str] = set()
     for i, rule in enumerate(config.rules):
         names = [str(each.name) for each in expand(rule)]
@@ -85,34 +79,14 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     return config
 
 
-def expand(rule: Rule) -> list[Rule]:
-    """A rule with one comparison for each that a preset or a rule with several stands for."""
-    if rule.preset is None:
-        pairs = rule.comparisons()
-        name = rule.name or rule.column
-        single = len(pairs) == 1 and rule.name is not None
-        return [
-            Rule.model_validate(
-                {"column": rule.column, kind: value, "name": f"{name}{'' if single else REASONS[kind]}"}
-            )
-            for kind, value in pairs
-        ]
-    preset = PRESETS[rule.preset]
-    entry = rule.of or preset.scorer
-    return [
-        Rule.model_validate(
-            {"column": f"{entry}_{suffix}", kind: value, "name": f"{rule.preset}/{suffix}{REASONS[kind]}"}
-        )
-        for suffix, kind, value in preset.rules
-    ]
-
-
 def run(job: Job, config: FilterConfig) -> Result:
     """Find the thresholds, then judge every shard."""
     inputs = Inputs(list(job.inputs.values()))
-    rules = [each for rule in config.rules for each in expand(rule)]
-    for rule in rules:
-        inputs.check(str(rule.column))
+    rules: list[Rule] = []
+    for rule in config.rules:
+        for each in expand(rule):
+            inputs.check(str(each.column), rule.preset)
+            rules.append(each)
     conditions: list[Condition] = []
     for rule in rules:
         conditions.append(_resolve(rule, conditions, inputs))

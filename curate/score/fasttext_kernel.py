@@ -16,24 +16,28 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.native import Bytes, Chars, Ints, Keys, inlined, kernel
-from curate.text.utf8 import decode, decode_before, is_space
+from curate.text.utf8 import BASE, decode, decode_before, hash_bytes, is_space
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint32]
 
 # What stands in `settings`.
-WORDS, NGRAMS, BUCKET, MINN, MAXN, EOS = range(6)
-SETTINGS = 6
+WORDS, NGRAMS, BUCKET, MINN, MAXN = range(5)
+SETTINGS = 5
 
 BLOCK = 2048  # words at a time; sums do not depend on how texts are cut into batches
 _EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_LOW = np.uint64(0xFFFF_FFFF)
-_32 = np.uint64(32)
+_NUMBER = np.uint64(0x7FFF_FFFF)
+_ZERO, _ONE, _32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _BASIS = np.uint32(2166136261)
 _PRIME = np.uint32(16777619)
 _MIX = np.uint64(116049371)
 _SPACE, _PERHAPS = 1, 2
+_LABEL = np.frombuffer(b"__label__", np.uint8)
+END_READ = -1
+_END_HASH = np.uint32(3617362777)
+_END_OTHER = np.uint64(sum((byte + 1) * pow(int(BASE), 3 - i) for i, byte in enumerate(b"</s>")) % 2**64)
 
 
 def _kinds() -> npt.NDArray[np.uint8]:
@@ -47,13 +51,10 @@ def _kinds() -> npt.NDArray[np.uint8]:
 _KINDS = _kinds()
 
 
-@inlined
+@kernel
 def _separator(data: Bytes, at: int, end: int) -> int:
-    """How many bytes the separator at `at` takes; 0 where none is."""
-    kind = _KINDS[data[at]]
-    if kind == 0:
-        return 0
-    if kind == _SPACE:
+    """How many bytes the separator takes that begins, if one does, with the byte at `at`; 0 where none is."""
+    if _KINDS[data[at]] == _SPACE:
         return 1
     if data[at] == 0xC2:
         return 2 if at + 1 < end and data[at + 1] == 0x85 else 0
@@ -88,72 +89,76 @@ def strip(data: Bytes, start: int, end: int) -> tuple[int, int]:
 
 @kernel
 def split_words(
-    data: Bytes, at: int, end: int, starts: Ints, ends: Ints, hashes: Hashes, count: int, stop: int
+    data: Bytes, at: int, end: int, starts: Ints, ends: Ints, hashes: Hashes, others: Keys, count: int, stop: int
 ) -> tuple[int, int]:
-    """Write words from number `count` up to `stop`; the number of words then, and where the next begins."""
+    """Write words from number `count` up to `stop`; the number of words then, and where the next begins.
+
+    The word `</s>` is the last of a text, and added where there is none; then END_READ stands for where the next begins.
+    """
     while at < end and count < stop:
-        skip = _separator(data, at, end)
-        if skip:
-            at += skip
-            continue
-        key = _BASIS
+        if _KINDS[data[at]] != 0:
+            skip = _separator(data, at, end)
+            if skip > 0:
+                at += skip
+                continue
+        key, other = _BASIS, _ZERO
         starts[count] = at
-        while at < end and _separator(data, at, end) == 0:
-            key = _hashed(key, data[at])
+        while at < end:
+            byte = data[at]
+            if _KINDS[byte] != 0 and _separator(data, at, end) > 0:
+                break
+            key, other = _hashed(key, byte), other * BASE + (np.uint64(byte) + _ONE)
             at += 1
-        ends[count] = at
-        hashes[count] = key
+        ends[count], hashes[count], others[count] = at, key, other
         count += 1
-    return count, at
-
-
-@kernel
-def hash_word(data: Bytes, start: int, end: int) -> np.uint32:
-    """FastText's hash of data[start:end]."""
-    key = _BASIS
-    for at in range(start, end):
-        key = _hashed(key, data[at])
-    return key
+        if key == _END_HASH and other == _END_OTHER:
+            return count, END_READ
+    if count == stop:
+        return count, at
+    starts[count], ends[count], hashes[count], others[count] = end, end, _END_HASH, _END_OTHER
+    return count + 1, END_READ
 
 
 @kernel
 def fill_slots(letters: Bytes, word_offsets: Ints, slots: Keys) -> None:
-    """The table of words: hash and number of each, in the first free slot from the hash; a power of two of them."""
-    mask = np.uint64(len(slots) - 1)
-    for i in range(len(slots)):
-        slots[i] = _EMPTY
+    """The table of words: two numbers a slot, in the first free one from the place that fastText's hash has among them.
+
+    The first holds that hash and the word's number, the second another hash of 64 bits. A word is known by the 96
+    bits, in place of its bytes: one access to memory finds it, and the bytes need not be kept.
+    """
+    size = np.uint64(slots.shape[0])
+    for i in range(slots.shape[0]):
+        slots[i, 0] = _EMPTY
     for i in range(len(word_offsets) - 1):
-        key = np.uint64(hash_word(letters, word_offsets[i], word_offsets[i + 1]))
-        at = key & mask
-        while slots[at] != _EMPTY:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = (key << _32) | np.uint64(i)
+        key = _BASIS
+        for j in range(word_offsets[i], word_offsets[i + 1]):
+            key = _hashed(key, letters[j])
+        at = (np.uint64(key) * size) >> _32
+        while slots[at, 0] != _EMPTY:
+            at = at + _ONE if at + _ONE < size else _ZERO
+        slots[at, 0] = (np.uint64(key) << _32) | np.uint64(i)
+        slots[at, 1] = hash_bytes(letters, word_offsets[i], word_offsets[i + 1])
 
 
 @kernel
-def find_word(
-    data: Bytes, start: int, end: int, key: np.uint32, slots: Keys, letters: Bytes, word_offsets: Ints
-) -> int:
-    """The number of a word, or -1."""
-    mask = np.uint64(len(slots) - 1)
-    wide = np.uint64(key)
-    at = wide & mask
-    slot = slots[at]
-    while slot != _EMPTY:
-        if slot >> _32 == wide:
-            found = np.int64(slot & _LOW)
-            first = word_offsets[found]
-            if word_offsets[found + 1] - first == end - start:
-                same = True
-                for i in range(end - start):
-                    if letters[first + i] != data[start + i]:
-                        same = False
-                        break
-                if same:
-                    return found
-        at = (at + np.uint64(1)) & mask
-        slot = slots[at]
-    return -1
+def find_words(hashes: Hashes, others: Keys, first: int, count: int, slots: Keys, found: Ints) -> None:
+    """The number of each word from `first` up to `count`, or -1."""
+    size = np.uint64(slots.shape[0])
+    seen = _ZERO
+    for i in range(first, count):  # many words wait for memory at once, while none depends on what it finds
+        seen ^= slots[(np.uint64(hashes[i]) * size) >> _32, 0]
+    found[first] = np.int64(seen)  # or the loop would be thrown out as useless
+    for i in range(first, count):
+        key, other = np.uint64(hashes[i]), others[i]
+        at = (key * size) >> _32
+        word = -1
+        while slots[at, 0] != _EMPTY:
+            slot = slots[at, 0]
+            if slot >> _32 == key and slots[at, 1] == other:
+                word = np.int64(slot & _NUMBER)
+                break
+            at = at + _ONE if at + _ONE < size else _ZERO
+        found[i] = word
 
 
 @inlined
@@ -209,59 +214,96 @@ def sum_subwords(
     """Turn the row of each word into the sum of its own and its n-grams' rows; `sizes` says of how many."""
     for word in range(settings[WORDS]):
         sizes[word] = 1
-        if word == settings[EOS]:
+        start, end = word_offsets[word], word_offsets[word + 1]
+        if hash_bytes(letters, start, end) == _END_OTHER:
             continue
         for k in range(table.shape[1]):
             sums[0, k] = np.float64(table[word, k])
-        start, end = word_offsets[word], word_offsets[word + 1]
         sizes[word] += add_subwords(letters, start, end, settings, pruned, table, sums, 0)
         for k in range(table.shape[1]):
             table[word, k] = np.float32(sums[0, k])
 
 
-@inlined
-def _is_eos(data: Bytes, start: int, end: int) -> bool:
-    return (
-        end - start == 4
-        and data[start] == 60
-        and data[start + 1] == 47
-        and data[start + 2] == 115
-        and data[start + 3] == 62
-    )
-
-
 @kernel
 def _is_label(data: Bytes, start: int, end: int) -> bool:
     """Whether a word starts with `__label__`."""
-    if end - start < 9 or data[start] != 95 or data[start + 1] != 95 or data[start + 7] != 95 or data[start + 8] != 95:
+    if end - start < len(_LABEL):
         return False
-    low, high = (np.int64(data[start + 2]) << 8) | data[start + 3], np.int64(data[start + 4])
-    return low == 0x6C61 and high == 98 and data[start + 5] == 101 and data[start + 6] == 108
+    same = True
+    for i in range(len(_LABEL)):
+        same &= data[start + i] == _LABEL[i]
+    return same
+
+
+@kernel
+def add_words(
+    data: Bytes,
+    starts: Ints,
+    ends: Ints,
+    hashes: Hashes,
+    others: Keys,
+    found: Ints,
+    first: int,
+    count: int,
+    settings: Ints,
+    sizes: Chars,
+    pruned: Chars,
+    table: Rows,
+    sums: Floats,
+    to: int,
+) -> tuple[int, int]:
+    """Add the rows of the words from `first` up to `count`; of how many features they are, and how many words stay.
+
+    Labels go: the hashes behind them move up.
+    """
+    words, characters, single = settings[WORDS], settings[MAXN] > 0, table.shape[1] == 1
+    features, there = 0, first
+    total = 0.0
+    for i in range(first, count):
+        word = found[i]
+        if word >= words or (word < 0 and _is_label(data, starts[i], ends[i])):
+            continue
+        hashes[there] = hashes[i]
+        there += 1
+        if word >= 0:
+            features += np.int64(sizes[word]) if characters else 1
+            if single:
+                total += np.float64(table[word, 0])
+            else:
+                _add(table, word, sums, to)
+        elif characters and (hashes[i] != _END_HASH or others[i] != _END_OTHER):
+            features += add_subwords(data, starts[i], ends[i], settings, pruned, table, sums, to)
+    if single:
+        sums[to, 0] += total
+    return features, there
 
 
 @kernel
 def add_ngrams(
-    hashes: Hashes, count: int, kept: int, settings: Ints, pruned: Chars, table: Rows, sums: Floats, to: int
+    hashes: Hashes, count: int, kept: int, settings: Ints, pruned: Chars, keys: Keys, table: Rows, sums: Floats, to: int
 ) -> int:
-    """Add the rows of the word n-grams that end at word `kept` or later; how many they are."""
-    bucket, words, longest = np.uint64(settings[BUCKET]), settings[WORDS], settings[NGRAMS]
-    single = table.shape[1] == 1
-    total = 0.0
+    """Add the rows of the word n-grams that end at word `kept` or later; how many they are. `keys` is room."""
+    bucket, words, single = np.uint64(settings[BUCKET]), settings[WORDS], table.shape[1] == 1 and len(pruned) == 0
     found = 0
     for i in range(count):
-        key = np.uint64(np.int64(np.int32(hashes[i])))
-        for j in range(i + 1, min(count, i + longest)):
-            key = key * _MIX + np.uint64(np.int64(np.int32(hashes[j])))
-            if j >= kept:
-                row = _row(np.int64(np.int32(key % bucket)), pruned, words)
+        keys[i] = np.uint64(np.int64(np.int32(hashes[i])))
+    for size in range(2, min(settings[NGRAMS], count) + 1):
+        last = count - size + 1
+        for i in range(last):
+            keys[i] = keys[i] * _MIX + np.uint64(np.int64(np.int32(hashes[i + size - 1])))
+        first = max(0, kept - size + 1)
+        if single:
+            total = 0.0
+            for i in range(first, last):
+                total += np.float64(table[words + np.int64(keys[i] % bucket), 0])
+            sums[to, 0] += total
+            found += last - first
+        else:
+            for i in range(first, last):
+                row = _row(np.int64(keys[i] % bucket), pruned, words)
                 if row >= 0:
+                    _add(table, row, sums, to)
                     found += 1
-                    if single:
-                        total += np.float64(table[row, 0])
-                    else:
-                        _add(table, row, sums, to)
-    if single:
-        sums[to, 0] += total
     return found
 
 
@@ -270,8 +312,6 @@ def sum_features(
     data: Bytes,
     offsets: Ints,
     slots: Keys,
-    letters: Bytes,
-    word_offsets: Ints,
     sizes: Chars,
     pruned: Chars,
     settings: Ints,
@@ -279,14 +319,16 @@ def sum_features(
     starts: Ints,
     ends: Ints,
     hashes: Hashes,
+    others: Keys,
+    found: Ints,
     sums: Floats,
     counts: Ints,
 ) -> None:
     """The sum of the rows of each text's features, and how many features it has (0 for an empty text).
 
-    `starts`, `ends` and `hashes` have room for BLOCK + NGRAMS + 1 words.
+    `starts`, `ends`, `hashes`, `others` and `found` have room for BLOCK + NGRAMS + 1 words.
     """
-    words, longest, eos = settings[WORDS], settings[NGRAMS], settings[EOS]
+    longest = settings[NGRAMS]
     for text in range(len(offsets) - 1):
         for k in range(table.shape[1]):
             sums[text, k] = 0.0
@@ -295,45 +337,16 @@ def sum_features(
         if at == end:
             continue
         kept = 0  # words of the block before, of which n-grams begin
-        features = 0
-        more = True
-        while more:
-            count, at = split_words(data, at, end, starts, ends, hashes, kept, kept + BLOCK)
-            if count < kept + BLOCK:
-                starts[count] = ends[count] = end
-                hashes[count] = hash_word(_END, 0, 4)
-                count += 1
-                more = False
-            there = kept
-            for i in range(kept, count):
-                start, stop = starts[i], ends[i]
-                if start == end or _is_eos(data, start, stop):
-                    hashes[there] = hashes[i]
-                    there += 1
-                    if eos >= 0:
-                        _add(table, eos, sums, text)
-                        features += 1
-                    more = False
-                    break
-                word = find_word(data, start, stop, hashes[i], slots, letters, word_offsets)
-                if word >= words or (word < 0 and _is_label(data, start, stop)):
-                    continue
-                hashes[there] = hashes[i]
-                there += 1
-                if word >= 0:
-                    _add(table, word, sums, text)
-                    features += np.int64(sizes[word])
-                elif settings[MAXN] > 0:
-                    features += add_subwords(data, start, stop, settings, pruned, table, sums, text)
+        while at != END_READ:
+            count, at = split_words(data, at, end, starts, ends, hashes, others, kept, kept + BLOCK)
+            find_words(hashes, others, kept, count, slots, found)
+            features, count = add_words(
+                data, starts, ends, hashes, others, found, kept, count, settings, sizes, pruned, table, sums, text
+            )
+            counts[text] += features
             if longest > 1:
-                features += add_ngrams(hashes, there, kept, settings, pruned, table, sums, text)
-                shift = max(0, there - (longest - 1))
-                for i in range(shift, there):
+                counts[text] += add_ngrams(hashes, count, kept, settings, pruned, others, table, sums, text)
+                shift = max(0, count - (longest - 1))
+                for i in range(shift, count):
                     hashes[i - shift] = hashes[i]
-                kept = there - shift
-            else:
-                kept = 0
-        counts[text] = features
-
-
-_END = np.frombuffer(b"</s>", np.uint8)
+                kept = count - shift
