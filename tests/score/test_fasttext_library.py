@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def model(request: pytest.FixtureRequest, texts: Sequence[str], tmp_path_factory
     labels = {f"__label__{chr(97 + i % 26)}{i}": 1000 // (i + 1) for i in range(shape.labels)}
     random = np.random.default_rng(5)
     rows = random.normal(size=(len(words) + 2003, shape.dimension)).astype(np.float32)
-    output = random.normal(scale=6.0, size=(shape.labels, shape.dimension)).astype(np.float32)
+    output = random.normal(scale=2.0, size=(shape.labels, shape.dimension)).astype(np.float32)
     path = tmp_path_factory.mktemp("model") / "model.bin"
     more = {"word_ngrams": shape.word_ngrams, "minn": shape.minn, "maxn": shape.maxn}
     write_model(str(path), words, labels, rows, output, loss=LOSSES[shape.loss], **more)
@@ -117,14 +117,24 @@ def model(request: pytest.FixtureRequest, texts: Sequence[str], tmp_path_factory
     return str(path.with_suffix(".ftz"))
 
 
+@pytest.fixture(scope="module")
+def expected(model: str, texts: Sequence[str]) -> list[dict[str, float]]:
+    return library(model, texts)
+
+
+def within(text: str) -> float:
+    """What may lie between the scores: the library sums in 32 bits, which shows where random rows are many."""
+    return 1e-5 if len(text) < 2000 else 2e-4
+
+
 def library(model: str, texts: Sequence[str]) -> list[dict[str, float]]:
     """The probability of every label as the library has it, less what it adds; {} for a text it has no answer to."""
     loaded = fasttext.load_model(model)
     answers = []
     for text in texts:
         line = " ".join(text.strip().splitlines())
-        names, values = loaded.predict([line], k=-1) if line else ([[]], [[]])
-        answers.append({n: min(max(float(p) - ADDED, 0.0), 1.0) for n, p in zip(names[0], values[0], strict=True)})
+        (names,), (values,) = loaded.predict([line], k=-1) if line else ([[]], [[]])
+        answers.append({n: min(max(float(p) - ADDED, 0.0), 1.0) for n, p in zip(names, values, strict=True)})
     return answers
 
 
@@ -134,32 +144,36 @@ def beside_a_step(logit: Logit, text: str) -> bool:
     return value is not None and abs(value * 32 - round(value * 32)) < 1e-3
 
 
-def test_the_probability_of_every_label_is_that_of_the_library(model: str, texts: Sequence[str]) -> None:
+def test_the_probability_of_a_label_is_that_of_the_library(
+    model: str, texts: Sequence[str], expected: Sequence[Mapping[str, float]]
+) -> None:
     file = read_model(model)
-    expected = library(model, texts)
     batch = TextBatch.of(texts)
     near = 0
-    for label in file.labels[:: max(1, len(file.labels) // 8)]:
+    for label in file.labels[:: max(1, len(file.labels) // 3)]:
         found = quality(model=model, label=label)(batch)[""].to_pylist()
-        logit = label_logit(file, label)
         for text, value, answer in zip(texts, found, expected, strict=True):
-            if abs(value - answer.get(label, 0.0)) > 1e-5:
-                assert file.loss in (ONE_VS_ALL, NEGATIVE) and beside_a_step(logit, text), (label, text[:80])
+            if abs(value - answer.get(label, 0.0)) > within(text):
+                assert file.loss in (ONE_VS_ALL, NEGATIVE), (label, text[:80])
+                assert beside_a_step(label_logit(file, label), text), (label, text[:80])
                 near += 1
     assert near <= len(texts) // 50
 
 
-def test_the_best_label_is_that_of_the_library(model: str, texts: Sequence[str]) -> None:
+def test_the_best_label_is_that_of_the_library(
+    model: str, texts: Sequence[str], expected: Sequence[Mapping[str, float]]
+) -> None:
+    loss = read_model(model).loss
     columns = language(model=model)(TextBatch.of(texts))
     for text, name, score, answer in zip(
-        texts, columns[""].to_pylist(), columns["score"].to_pylist(), library(model, texts), strict=True
+        texts, columns[""].to_pylist(), columns["score"].to_pylist(), expected, strict=True
     ):
         best = max(answer.values(), default=0.0)
         assert (name is None) == (not answer), text[:80]
         if answer:
-            assert answer[f"__label__{name}"] == pytest.approx(best, abs=1e-5), text[:80]
-            if read_model(model).loss in (SOFTMAX, HIERARCHICAL):
-                assert score == pytest.approx(best, abs=1e-5), text[:80]
+            assert answer[f"__label__{name}"] == pytest.approx(best, abs=within(text)), text[:80]
+            if loss in (SOFTMAX, HIERARCHICAL):
+                assert score == pytest.approx(best, abs=within(text)), text[:80]
 
 
 def test_the_contributions_of_words_and_ngrams_add_up_to_the_logit(model: str, texts: Sequence[str]) -> None:
@@ -182,3 +196,15 @@ def test_invalid_bytes_count_as_replacement_characters(model: str) -> None:
     label = read_model(model).labels[0]
     found = quality(model=model, label=label)(TextBatch(pa.array(raw, pa.binary()).view(pa.string())))[""].to_pylist()
     assert found == quality(model=model, label=label)(TextBatch.of(replaced))[""].to_pylist()
+
+
+def test_the_languages_of_real_pages_are_those_of_the_library(shared: Path) -> None:
+    with zstandard.open(shared / "data/web_wet_trafilatura.dev.jsonl.zst", "rt", encoding="utf-8") as stream:
+        pages = [orjson.loads(line)["text"] for line in stream][::5]
+    lid = str(shared / "data/lid.176.ftz")
+    columns = language(model=lid)(TextBatch.of(pages))
+    loaded = fasttext.load_model(lid)
+    names, values = loaded.predict([" ".join(page.strip().splitlines()) for page in pages])
+    assert columns[""].to_pylist() == [name[0].removeprefix("__label__") for name in names]
+    differences = np.abs(columns["score"].to_numpy() - np.minimum(np.concatenate(values) - ADDED, 1.0))
+    assert len(pages) > 100 and differences.max() < 1e-5
