@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.score.fasttext_file import HIERARCHICAL, SOFTMAX, FastTextFile
+from curate.score.fasttext_file import HIERARCHICAL, SOFTMAX, FastTextFile, read_model
 from curate.score.fasttext_kernel import BUCKET, MAXN, NGRAMS, WORDS, add_subwords, is_label
-from curate.score.fasttext_linear import Features, features, output, valid
+from curate.score.fasttext_labels import PREFIX, find_label
+from curate.score.fasttext_linear import Features, features, linear_model, output, valid
 from curate.score.fasttext_tree import build_tree, path_to
 from curate.score.fasttext_words_kernel import find_words, split_words, strip
 from curate.text.batch import TextBatch
@@ -74,6 +75,31 @@ class Logit:
                     parts.setdefault(phrase, []).append(float(self.features.table[row, 0]))
                     size += 1
         return [Contribution(name, len(values), sum(values) / size) for name, values in parts.items()]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The score that a model gives a text, the logit behind it, and the parts of that."""
+
+    label: str
+    score: float
+    meaning: str
+    logit: float
+    contributions: list[Contribution]
+
+
+def moved_by(path: str, label: str | None, text: str) -> Moved:
+    """What moved the probability of a label for a text. The label is named as for `curate.score.fasttext.quality`.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a classifier, or has no such label.
+    """
+    file = read_model(path)
+    wanted = find_label(file, label)
+    _, scores = linear_model(file, [wanted]).predict(TextBatch.of([text]))
+    logit = label_logit(file, wanted)
+    name = wanted.removeprefix(PREFIX)
+    return Moved(name, float(scores[0]), logit.meaning, logit.of(text) or 0.0, logit.contributions(text))
 
 
 def label_logit(file: FastTextFile, label: str) -> Logit:
