@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,8 @@ import pyarrow.compute as pc
 from curate import config as configuration
 from curate import files
 from curate.dataset import Dataset
+from curate.digest import Plain
+from curate.draw import sample_keys
 from curate.errors import ConfigError, ModelError
 from curate.score.fasttext_explain import moved_by
 from curate.score.step import ScoreConfig, parse
@@ -102,8 +105,18 @@ def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]
         if rule["column"] in values and rule["column"] != "keep":
             value = values[str(rule["column"])]
             mark = "   <- dropped here" if rule["name"] == reason else ""
+            must = f"must be {rule['comparison']} {rule['value']}"
+            if rule["comparison"] == "sample" and isinstance(value, int | float):
+                value, must = _sampled(rule, value, str(values["id"]))
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-            yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}{mark}"
+            yield f"    {rule['name']!s:<44} {shown:>12}  {must}{mark}"
+
+
+def _sampled(rule: Mapping[str, Plain], score: float, row: str) -> tuple[float, str]:
+    """What the draw of a row came to, and what was needed."""
+    temperature, seed = float(str(rule["temperature"])), int(str(rule["seed"]))
+    keys = sample_keys(np.array([score], dtype=np.float64), [row], temperature=temperature, seed=seed)
+    return float(keys[0]), f"(score / {temperature:g} + noise) must be at least {float(str(rule['value'])):.6g}"
 
 
 def _scorers(config: str) -> dict[str, ScoreConfig]:

@@ -2,6 +2,7 @@
 
     classifier: {train: {fasttext: {positive: good, negative: poor}}}
     lm:         {train: {ngram: {from: good, order: 5}}}
+    ratios:     {train: {dsir: {target: good, raw: docs}}}
     scores:     {score: {from: docs, quality: {model: classifier, label: hq}, perplexity: {model: lm}}}
 
 The output folder holds the model and its card; the model's hash enters the digest of whatever uses it.
@@ -13,6 +14,8 @@ from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import nearest
 from curate.step import Job, Result, StepConfig
+from curate.train.correlations_method import Correlations
+from curate.train.dsir_method import Dsir
 from curate.train.fasttext_method import FastText
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
@@ -20,8 +23,10 @@ from curate.train.ngram_method import Ngram
 VERSION = 1
 
 METHODS: dict[str, type[Method]] = {
+    "dsir": Dsir,
     "fasttext": FastText,
     "ngram": Ngram,
+    "perplexity_correlations": Correlations,
 }
 
 
