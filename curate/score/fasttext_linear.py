@@ -36,14 +36,15 @@ from curate.score.fasttext_head_kernel import (
 )
 from curate.score.fasttext_kernel import (
     BLOCK,
+    NGRAMS,
     SETTINGS,
     Floats,
     Rows,
-    fill_slots,
     sum_features,
     sum_subwords,
 )
 from curate.score.fasttext_tree import build_tree
+from curate.score.fasttext_words_kernel import fill_slots
 from curate.text.batch import TextBatch
 from curate.text.native import Bools, Chars, Ints, Keys
 
@@ -64,7 +65,7 @@ class Features:
     def sums(self, batch: TextBatch) -> tuple[Floats, Ints]:
         """The sum of each text's rows, and of how many features it is; 0 for a text that is empty or white space."""
         batch = valid(batch)
-        room = BLOCK + max(int(self.settings[1]), 1) + 1
+        room = BLOCK + max(int(self.settings[NGRAMS]), 1) + 1
         starts, ends, hashes = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint32)
         others, found = np.empty(room, np.uint64), np.empty(room, np.int64)
         sums = np.empty((len(batch), self.table.shape[1]))
@@ -173,7 +174,6 @@ def features(file: FastTextFile, directions: Floats | None) -> Features:
             table[first : first + len(rows)] = rows
         else:
             project(rows, np.ascontiguousarray(directions.T), table[first : first + len(rows)])
-    _finite(file, table)
     slots = np.empty((len(file.offsets) * 3 // 2 + 1, 2), np.uint64)
     fill_slots(file.letters, file.offsets, slots)
     settings = np.zeros(SETTINGS, np.int64)
@@ -182,4 +182,4 @@ def features(file: FastTextFile, directions: Floats | None) -> Features:
     if file.maxn > 0:
         sums = np.empty((1, width))
         sum_subwords(file.letters, file.offsets, settings, file.pruned, table, sizes, sums)
-    return Features(slots, sizes, file.pruned, settings, table)
+    return Features(slots, sizes, file.pruned, settings, _finite(file, table))
