@@ -37,7 +37,8 @@ def lines(*, splitter: Splitter = "uax29", short_line: int = 30) -> Scorer:
     Lengths are in code points. A paragraph is a run of lines without a blank one between.
 
     Columns, int32: `lines`; `paragraphs`; `max_line_length`; `max_char_run`, the longest run of one character in a
-    line, white space passed over; `max_word_run`, of one word. Float64: `blank_lines`, of all lines;
+    line, white space passed over; `max_word_run`, of one word. Float64: `blank_lines`, of all lines (nothing after the last line feed is
+    none);
     `mean_line_length`, `median_line_length`, `mean_paragraph_length`; `mean_words` of a line. Float64, shares of
     the lines: `short_lines` (at most `short_line`); `upper_lines` (more than half of the characters are upper-case
     letters); `numeric_lines` (a digit and no letter); `counter_lines` ("3 likes"); `single_word_lines`;

@@ -46,7 +46,9 @@ def has(text: str, flag: int) -> int:
 
 
 def reference(text: str) -> dict[str, float]:
-    every = text.split("\n") if text else []
+    every = text.split("\n")
+    if not every[-1].strip(SPACE):
+        every.pop()
     kept = [line.strip(SPACE) for line in every if line.strip(SPACE)]
     sizes = [len(line) for line in kept]
     words = [whitespace(line) for line in kept]
