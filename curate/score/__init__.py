@@ -24,8 +24,8 @@ from curate.score.url import url
 
 SCORERS: dict[str, Callable[..., Scorer]] = {
     "c4": c4,
-    "dsir": dsir,
     "causal_lm": causal_lm,
+    "dsir": dsir,
     "fineweb": fineweb,
     "gopher_quality": gopher_quality,
     "gopher_repetition": gopher_repetition,

@@ -25,8 +25,8 @@ from curate.train.ngram_method import Ngram
 VERSION = 1
 
 METHODS: dict[str, type[Method]] = {
-    "dsir": Dsir,
     "causal_lm": CausalLM,
+    "dsir": Dsir,
     "fasttext": FastText,
     "ngram": Ngram,
     "perplexity_correlations": Correlations,
