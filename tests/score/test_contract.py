@@ -101,9 +101,10 @@ def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
     assert all(len(values) == 2 for values in result.values())
 
 
-def test_no_splitter_runs_twice_over_a_batch(shared: Path) -> None:
+def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(shared: Path) -> None:
     batch = TextBatch.of(TEXTS)
     for name in SCORERS:
         args = {k: str(shared / v) if k == "model" else v for k, v in MODELS.get(name, {}).items()}
         SCORERS[name](**args)(batch)
-    assert batch.tokenisations and set(batch.tokenisations.values()) == {1}
+    assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
+    assert set(batch.tokenisations.values()) == {1}
