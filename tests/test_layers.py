@@ -31,7 +31,19 @@ ALLOWED: dict[str, set[str]] = {
     "ngram": {"errors", "files", "text"},
     "recipes": set(),
     **{
-        stage: {"csv_table", "errors", "files", "digest", "draw", "config", "dataset", "shards", "step", "map_shard", "text"}
+        stage: {
+            "csv_table",
+            "errors",
+            "files",
+            "digest",
+            "draw",
+            "config",
+            "dataset",
+            "shards",
+            "step",
+            "map_shard",
+            "text",
+        }
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
