@@ -20,9 +20,10 @@ from pydantic import Field
 
 from curate import files
 from curate.config import BadValue, Path, validate
-from curate.dataset import Dataset, align
+from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.errors import ConfigError, nearest
+from curate.errors import ConfigError
+from curate.filter.inputs import Inputs, numbers
 from curate.filter.presets import check_name, check_scores, expand, scorers_of
 from curate.filter.rules import Budget, Condition, Quantile, Rule, Sample, Value, cut, quantile
 from curate.map_shard import ShardTask, shard_tasks
@@ -78,43 +79,9 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     return config
 
 
-class _Inputs:
-    """The input datasets, and where each column is."""
-
-    def __init__(self, datasets: Sequence[Dataset]) -> None:
-        self.datasets = datasets
-        self._where: dict[str, int] = {}
-        self._obeyed: list[int] = []
-        for i, dataset in enumerate(datasets):
-            names = dataset.schema().names
-            self._where.update(dict.fromkeys(names, i))
-            if "keep" in names:
-                self._obeyed.append(i)
-
-    def check(self, column: str, preset: str | None = None) -> None:
-        if column not in self._where:
-            known = [name for name in self._where if name not in ("id", "text", "source")]
-            remedy = nearest(column, known) if preset is None else f"put `preset: {preset}` into the score step"
-            raise ConfigError(f"no column {column!r} in the inputs of the filter; {remedy}")
-
-    def read(self, shard: str, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray, int]:
-        """The rows all inputs have with `columns`; the reason a dedup gave (null for none); the absent rows."""
-        wanted: dict[int, list[str]] = {}
-        for column in columns:
-            if column != "id":
-                wanted.setdefault(self._where[column], []).append(column)
-        table, absent = align(self.datasets, shard, wanted)
-        reason = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-        for i in self._obeyed:
-            kept, _ = align([*self.datasets, self.datasets[i]], shard, {len(self.datasets): ["keep", "reason"]})
-            verdict = pc.if_else(kept.column("keep"), pa.scalar(None, pa.string()), kept.column("reason"))
-            reason = pc.coalesce(reason, verdict)
-        return table, reason, absent
-
-
 def run(job: Job, config: FilterConfig) -> Result:
     """Find the thresholds, then judge every shard."""
-    inputs = _Inputs(list(job.inputs.values()))
+    inputs = Inputs(list(job.inputs.values()))
     rules: list[Rule] = []
     for rule in config.rules:
         for each in expand(rule):
@@ -128,7 +95,7 @@ def run(job: Job, config: FilterConfig) -> Result:
     return Result(receipts, _details(conditions, receipts))
 
 
-def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condition:
+def _resolve(rule: Rule, before: Sequence[Condition], inputs: Inputs) -> Condition:
     """The rule with its threshold: read off the rows that passed the conditions before it."""
     ((kind, value),) = rule.comparisons()
     name, column = str(rule.name), str(rule.column)
@@ -158,7 +125,7 @@ def _threshold(value: float) -> float:
 
 
 def _passing(
-    column: str, weigh: str | None, before: Sequence[Condition], inputs: _Inputs
+    column: str, weigh: str | None, before: Sequence[Condition], inputs: Inputs
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.object_], npt.NDArray[np.float64]]]:
     """Scores, ids and weights of the rows of each shard that pass every condition so far; NaN and null are out."""
     needed = sorted({column, *(c.column for c in before), *([weigh] if weigh else [])})
@@ -167,12 +134,7 @@ def _passing(
         alive = reason.is_null().to_numpy()
         for condition in before:
             alive &= condition.holds(table)
-        try:
-            scores = table.column(column).cast(pa.float64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise ConfigError(
-                f"the column {column} holds {table.column(column).type}: it has no order to cut by"
-            ) from None
+        scores = numbers(table, column)
         alive = alive & np.isfinite(scores)
         weights = np.zeros(0)
         if weigh is not None:
@@ -182,7 +144,7 @@ def _passing(
 
 class _Judge:
     def __init__(self, datasets: Sequence[Dataset], conditions: Sequence[Condition], folder: str) -> None:
-        self._inputs, self._conditions, self._folder = _Inputs(datasets), conditions, folder
+        self._inputs, self._conditions, self._folder = Inputs(datasets), conditions, folder
 
     def __call__(self, task: ShardTask) -> Receipt:
         columns = sorted({condition.column for condition in self._conditions})

@@ -7,8 +7,8 @@ A text is given to the model as one line, its lines joined by spaces, as DCLM do
 model is applied by `curate.score.fasttext_linear`, without the library. A score is the library's without the 1e-5 that
 it adds to every probability, within 1e-5 of it. Three places where this shows:
 
-- With hierarchical softmax 1e-5 enters at every branch of the tree; that is kept, so that scores stay comparable. They are
-  above the product of the branches' probabilities by less than 1e-3.
+- With hierarchical softmax 1e-5 enters at every branch of the tree; that is kept, so that scores stay comparable.
+  They are above the product of the branches' probabilities by less than 1e-3.
 - With `ova` and `ns` the library looks the logistic function up in a table of 512 steps from -8 to 8, and so does
   this: scores are multiples of that table. A logit within rounding of a step may get the step beside it.
 - The library sums in 32 bits. Over some hundred thousand words its error passes 1e-5; this sums in 64.

@@ -30,7 +30,7 @@ from curate.text.native import Bytes, Chars, Ints
 MAGIC = 793712314
 VERSIONS = (11, 12)
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4
-_SUPERVISED = 3
+SUPERVISED = 3
 _MOST_WORDS = 100  # of an n-gram; nobody trains with more than a few
 _GET_ANOTHER = "get the file again or train it with curate.train.fasttext"
 
@@ -78,7 +78,7 @@ def read_model(path: str) -> FastTextFile:
     if version not in VERSIONS:
         raise ModelError(f"{path}: fastText format {version}, but only 11 and 12 are known; {_GET_ANOTHER}")
     settings = struct.unpack_from("<12i", data, 8)
-    if settings[7] != _SUPERVISED:
+    if settings[7] != SUPERVISED:
         raise ModelError(f"{path}: word vectors, not a supervised fastText model; name a classifier")
     try:
         file = _read(path, data, settings, version)

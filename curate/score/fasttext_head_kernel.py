@@ -3,8 +3,8 @@
     project(rows, directions, table)             # once, when a model is loaded
     answer_softmax(sums, counts, weights, wanted, logits, labels, scores)
 
-`logits` is room for one text. Each `answer_` function writes the number of the best label among those `wanted`, the last
-of equals as the library does, and its probability; -1 and 0 where a text has no features.
+`logits` is room for one text. Each `answer_` function writes the number of the best label among those `wanted`,
+the last of equals as the library does, and its probability; -1 and 0 where a text has no features.
 """
 
 from __future__ import annotations

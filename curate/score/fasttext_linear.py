@@ -10,8 +10,8 @@ and the smaller is taken:
 - **collapsed**: `W . row` is computed once for every row. One number a row for two labels with softmax (the
   logits' difference) and for one label with `ova`; else a number for each output. With 2 million
   buckets and two labels that is 8 MB where the file has 800.
-- **rows**: where there are more outputs than dimensions (lid.176 has 175 and 16), the rows themselves are kept as 32-bit
-  floats, dequantised, and the outputs are computed text by text.
+- **rows**: where there are more outputs than dimensions (lid.176 has 175 and 16), the rows themselves are
+  kept as 32-bit floats, dequantised, and the outputs are computed text by text.
 
 In both the row of a word is the sum over the word and its character n-grams, so that a known word costs one look-up.
 """
@@ -36,21 +36,19 @@ from curate.score.fasttext_head_kernel import (
 )
 from curate.score.fasttext_kernel import (
     BLOCK,
+    NGRAMS,
     SETTINGS,
     Floats,
     Rows,
-    fill_slots,
-    find_word,
-    hash_word,
     sum_features,
     sum_subwords,
 )
 from curate.score.fasttext_tree import build_tree
+from curate.score.fasttext_words_kernel import fill_slots
 from curate.text.batch import TextBatch
-from curate.text.native import Bools, Bytes, Chars, Ints, Keys
+from curate.text.native import Bools, Chars, Ints, Keys
 
 Answer = Callable[[Floats, Ints, Chars, Floats], None]
-_END = np.frombuffer(b"</s>", np.uint8)
 _NONE = np.empty((0, 0), np.float32)
 
 
@@ -59,8 +57,6 @@ class Features:
     """What turns a text into rows of a table, and the table: rows x outputs, or rows x dimensions."""
 
     slots: Keys
-    letters: Bytes
-    offsets: Ints
     sizes: Chars  # of how many rows a word's is the sum
     pruned: Chars
     settings: Ints
@@ -69,13 +65,14 @@ class Features:
     def sums(self, batch: TextBatch) -> tuple[Floats, Ints]:
         """The sum of each text's rows, and of how many features it is; 0 for a text that is empty or white space."""
         batch = valid(batch)
-        room = BLOCK + max(int(self.settings[1]), 1) + 1
+        room = BLOCK + max(int(self.settings[NGRAMS]), 1) + 1
         starts, ends, hashes = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint32)
+        others, found = np.empty(room, np.uint64), np.empty(room, np.int64)
         sums = np.empty((len(batch), self.table.shape[1]))
         counts = np.empty(len(batch), np.int64)
         sum_features(
-            batch.data, batch.offsets, self.slots, self.letters, self.offsets, self.sizes, self.pruned, self.settings,
-            self.table, starts, ends, hashes, sums, counts,
+            batch.data, batch.offsets, self.slots, self.sizes, self.pruned, self.settings,
+            self.table, starts, ends, hashes, others, found, sums, counts,
         )  # fmt: skip
         return sums, counts
 
@@ -177,14 +174,12 @@ def features(file: FastTextFile, directions: Floats | None) -> Features:
             table[first : first + len(rows)] = rows
         else:
             project(rows, np.ascontiguousarray(directions.T), table[first : first + len(rows)])
-    _finite(file, table)
-    slots = np.empty(1 << max(1, (2 * len(file.offsets)).bit_length()), np.uint64)
+    slots = np.empty((len(file.offsets) * 3 // 2 + 1, 2), np.uint64)
     fill_slots(file.letters, file.offsets, slots)
     settings = np.zeros(SETTINGS, np.int64)
-    eos = find_word(_END, 0, 4, hash_word(_END, 0, 4), slots, file.letters, file.offsets)
-    settings[:] = file.words, file.word_ngrams, file.bucket, file.minn, file.maxn, eos if eos < file.words else -1
-    sizes = np.ones(file.words, np.int32)
+    settings[:] = file.words, file.word_ngrams, file.bucket, file.minn, file.maxn
+    sizes = np.empty(file.words if file.maxn > 0 else 0, np.int32)
     if file.maxn > 0:
         sums = np.empty((1, width))
         sum_subwords(file.letters, file.offsets, settings, file.pruned, table, sizes, sums)
-    return Features(slots, file.letters, file.offsets, sizes, file.pruned, settings, table)
+    return Features(slots, sizes, file.pruned, settings, _finite(file, table))

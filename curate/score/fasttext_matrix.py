@@ -105,10 +105,10 @@ def _check(condition: bool) -> None:
 
 def _bytes(handle: int, at: int, size: int) -> npt.NDArray[np.uint8]:
     """Bytes of a file, read into memory of their own: a map would count as the worker's."""
-    buffer = np.empty(size, np.uint8)
+    buffer = bytearray(size)
     view = memoryview(buffer)
     while view:
         got = os.preadv(handle, [view], at)
         _check(got > 0)
         view, at = view[got:], at + got
-    return buffer
+    return np.frombuffer(buffer, np.uint8)

@@ -19,8 +19,8 @@ def build_tree(counts: Sequence[int]) -> Chars:
     """The left and the right child of every node, (2n - 1) x 2, or -1: n leaves in the order of the labels, then the
     nodes above them, the root last.
 
-    The library (`buildTree` of its loss.cc) joins the two rarest of what is not joined yet, taking labels from the last to
-    the first as these are sorted by count; of equals it takes the node, not the label.
+    The library (`buildTree` of its loss.cc) joins the two rarest of what is not joined yet, taking labels from
+    the last to the first as these are sorted by count; of equals it takes the node, not the label.
     """
     labels = len(counts)
     children = np.full((2 * labels - 1, 2), -1, np.int32)

@@ -70,7 +70,8 @@ class ScoreConfig(StepConfig):
         """Scorers in order, as the columns are, and their arguments; model files by hash, elsewhere."""
         entries: list[Plain] = []
         for name, entry in self.entries.items():
-            args = entry.args.model_dump(mode="json", exclude=set(configuration.model_files(entry.args)))
+            outside = configuration.model_files(entry.args).keys() | configuration.resources(entry.args)
+            args = entry.args.model_dump(mode="json", exclude=outside)
             entries.append([name, entry.scorer, args, *([entry.column] if entry.column != TEXT else [])])
         return {"scorers": entries}
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Annotated
 
-import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate import files
+from curate.errors import ConfigError
 from curate.map_shard import ShardTask
 from curate.step import Job, Receipt, Result
 from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
 from curate.train.method import Method, Sources, result, roles, shard_texts
-from curate.train.ngram import fit_ngram
+from curate.train.ngram import fit_stages
 from curate.train.ngram_counts import count_shard
+from curate.train.ngram_plan import Options, thresholds
 
 ARPA = "model.arpa"
 
@@ -28,13 +30,26 @@ class Ngram(Method):
     Attributes:
         source: the steps whose texts it learns.
         order: the longest n-gram.
+        prune: n-grams of order 1, 2, ... that occur this often or less are left out, as `lmplz --prune` does; the
+            last number holds for the higher orders. `[0, 0, 1]` leaves out what is seen once from order 3 up.
+        vocabulary: only so many of the most frequent words stay in the model; the others score as `<unk>`.
         normaliser, tokeniser: how a text becomes words; recorded beside the model.
     """
 
     source: Sources = Field(alias="from")
     order: int = Field(5, ge=2, le=6)
+    prune: list[Annotated[int, Field(ge=0)]] = []
+    vocabulary: int | None = Field(None, ge=1)
     normaliser: NormaliserName = "ccnet_spaced"
     tokeniser: TokeniserName = "punct"
+
+    @model_validator(mode="after")
+    def _thresholds_fit(self) -> Ngram:
+        try:
+            thresholds(self.prune, self.order)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def inputs(self) -> dict[str, str]:
         """The texts it learns."""
@@ -49,9 +64,8 @@ class Ngram(Method):
         receipts = job.map("count", functools.partial(_Count, job.scratch, self.order, form), tasks)
         counted = [files.join(job.scratch, receipt.task) for receipt in receipts]
         model = files.join(job.folder, ARPA)
-        orders = fit_ngram(counted, model)
-        card = orjson.loads(files.read_bytes(card_path(model)))
-        card["ngrams"] = [len(order.words) for order in orders]
+        options = Options(prune=tuple(self.prune), vocabulary=self.vocabulary)
+        card = fit_stages(job.map, files.join(job.scratch, "fit"), counted, model, options)
         return result(job, ARPA, card, [ARPA, card_path(ARPA)])
 
 

@@ -30,7 +30,8 @@ TEXTS = [
     "\n\n \n",
     "a " * 5000,
 ]
-MODELS: dict[str, dict[str, str]] = {
+MODELS: dict[str, dict[str, str | int]] = {
+    "causal_lm": {"model": "models/tiny-llama", "max_chars": 20_000, "stride": 1024},
     "language": {"model": "data/lid.176.ftz"},
     "quality": {"model": "data/lid.176.ftz", "label": "en"},
     "perplexity": {"model": "data/kenlm_test.arpa", "normaliser": "ccnet_spaced"},
