@@ -35,7 +35,7 @@ def test_a_scorer_reads_the_column_that_its_entry_names(tmp_path: Path) -> None:
 
 def test_the_scorer_of_urls_reads_the_column_url_and_the_text_is_not_needed(tmp_path: Path) -> None:
     docs = documents(tmp_path / "docs", url=["https://a.org/x", None])
-    assert [row["url_host"] for row in rows(run(tmp_path, docs, url={}))] == ["a.org", None]
+    assert [row["url_host"] for row in rows(run(tmp_path, docs, url={"host": True}))] == ["a.org", None]
 
 
 def test_a_shard_without_the_column_has_null_scores(tmp_path: Path) -> None:
