@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from curate.text.batch import TextBatch
 from curate.text.native import Bytes, Chars, Ints, Keys, kernel
-from curate.text.utf8 import BASE
+from curate.text.simd import BASE
 
 # What an entry of a list is.
 HOST, URL, WORD = range(3)
