@@ -32,7 +32,19 @@ ALLOWED: dict[str, set[str]] = {
     "neural": {"errors", "files"},
     "recipes": set(),
     **{
-        stage: {"csv_table", "errors", "files", "digest", "draw", "config", "dataset", "shards", "step", "map_shard", "text"}
+        stage: {
+            "csv_table",
+            "errors",
+            "files",
+            "digest",
+            "draw",
+            "config",
+            "dataset",
+            "shards",
+            "step",
+            "map_shard",
+            "text",
+        }
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
