@@ -1,6 +1,6 @@
 """Does a model learn more from the half of a mixed pool that a scorer prefers than from a random half?
 
-    python benchmarks/better_half.py [--data ../shared/data] [--seeds 3] [--tokens 600000]
+    python benchmarks/better_half.py [--data ../shared/data] [--seeds 3] [--tokens 500000]
 
 For each seed, the documents of `hq_text` are dealt into three: some are held out, some are the reference that the
 scorers learn from, some go into the pool. The pool also has web pages as they come (English and German), chat and ads,
@@ -31,7 +31,7 @@ from pool import make
 from tokenizers import Tokenizer
 
 BUILD = Path("build/better-half")
-SMALL = "vocabulary: 2048, layers: 4, width: 128, heads: 4, kv_heads: 4, context: 256, batch_tokens: 4096, lr: 0.003"
+SMALL = "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128, batch_tokens: 1024, lr: 0.004"
 SCORES = """
 name: run
 steps:
@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of test data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=600_000, help="how many tokens each causal LM is trained on")
+    parser.add_argument("--tokens", type=int, default=500_000, help="how many tokens each causal LM is trained on")
     args = parser.parse_args()
     found = [measure(args.data, seed, args.tokens) for seed in range(args.seeds)]
     print("| the half taken | 4-gram perplexity | ratio to random | causal LM perplexity | ratio to random |")

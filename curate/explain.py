@@ -142,9 +142,11 @@ def _moved(
     """What moved the score in a column, if a fastText model gave it: the logit's parts, the largest first."""
     scorer = column.removesuffix("_score")
     entry = config.entries.get(column) or config.entries.get(scorer)
-    text = next((row["text"] for data, row in found if data.manifest.step == config.source and "text" in row), None)
+    if entry is None:
+        return
+    text = next((row.get(entry.column) for data, row in found if data.manifest.step == config.source), None)
     score = values[column]
-    if entry is None or not isinstance(text, str) or not isinstance(score, float):
+    if not isinstance(text, str) or not isinstance(score, float):
         return
     if entry.scorer == "quality" and column in config.entries:
         label = dict(entry.args)["label"]

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
+    "neural": {"errors", "files"},
     "recipes": set(),
     **{
         stage: {
@@ -50,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "explain": {"config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
 }
 for stage in ("score", "train"):
-    ALLOWED[stage] = ALLOWED[stage] | {"ngram"}
+    ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}

@@ -46,7 +46,7 @@ class Sample(Model):
         count, fraction, sum with limit: how many, one of the three; by `limit` as many as fit before the sum of the
             column `sum` would pass it.
         temperature: in units of the score. 1 is importance resampling of a log weight (DSIR). The lower, the
-            nearer to `top`; a very high one, such as 1e9, is a uniform sample.
+            nearer to `top`; a very high one, such as 1000000, is a uniform sample.
         seed: of the noise, which depends on it and the row's id; two samples in a row need two seeds.
     """
 
@@ -66,7 +66,7 @@ class Sample(Model):
         if not 0 < self.temperature < math.inf:
             raise ValueError(
                 "`temperature` is above 0 and finite; for the best rows without chance write `top`, for a uniform "
-                "sample a temperature of 1e9"
+                "sample a very high one, such as 1000000"
             )
         return self
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from curate.score.c4 import c4
+from curate.score.causal_lm import causal_lm
 from curate.score.dsir import dsir
 from curate.score.fasttext import language, quality
 from curate.score.fineweb import fineweb
@@ -23,6 +24,7 @@ from curate.score.url import url
 
 SCORERS: dict[str, Callable[..., Scorer]] = {
     "c4": c4,
+    "causal_lm": causal_lm,
     "dsir": dsir,
     "fineweb": fineweb,
     "gopher_quality": gopher_quality,

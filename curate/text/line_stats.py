@@ -4,7 +4,7 @@
     sums[:, UPPER_LINES]                         # lines that are mainly upper-case
 
 Sums for each text, in the order of the names below. Lines are those of `batch.lines()`, white space at their ends
-left out; blank ones count in `BLANK` alone.
+left out; blank ones count in `BLANK` alone, but for one after the last line feed.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def line_stats(
         sizes,
         out,
     )
-    return out, _medians(lines.offsets, sizes, out[:, LINES], out[:, BLANK])
+    return out, _medians(lines.offsets, sizes, out[:, LINES])
 
 
-def _medians(offsets: Ints, sizes: Ints, lines: Ints, blank: Ints) -> npt.NDArray[np.float64]:
+def _medians(offsets: Ints, sizes: Ints, lines: Ints) -> npt.NDArray[np.float64]:
     """The median length of each text's lines that are not blank (blank ones have the length 0); 0 without any."""
     row = np.repeat(np.arange(len(lines)), np.diff(offsets))
     ordered = np.sort(row << 40 | sizes) & ((1 << 40) - 1)
-    begin = offsets[:-1] + blank
+    begin = offsets[1:] - lines
     some = lines > 0
     out = np.zeros(len(lines))
     low, high = (begin + (lines - 1) // 2)[some], (begin + lines // 2)[some]
@@ -108,7 +108,7 @@ def _line_stats(
         for line in range(offsets[row], offsets[row + 1]):
             start, end = first[line], last[line]
             if start == end:
-                out[row, BLANK] += 1
+                out[row, BLANK] += line + 1 < offsets[row + 1]  # after the last line feed there is no line
                 in_paragraph = False
                 continue
             out[row, LINES] += 1

@@ -14,22 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.batch import TextBatch
+from curate.text.bitmaps import BREAK, SPACE, SYMBOL, next_clear, next_set, trimmed
 from curate.text.marks import (
     DATATROVE,
     DCLM,
     DOLMA,
     NEMO,
+    break_size,
     bullet,
     ellipsis_sign,
     ends_in_dots,
     ends_in_spaced_dots,
-    line_break,
     nemo_ellipsis,
     nemo_ends,
 )
-from curate.text.native import Bytes, Chars, Floats, Ints, kernel
+from curate.text.native import Bytes, Chars, Floats, Ints, Keys, kernel
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
-from curate.text.utf8 import decode, skip_space, skip_space_back
+from curate.text.utf8 import decode
 
 _HASH, _DOT = 35, 46
 
@@ -55,9 +56,9 @@ def quality_counts(batch: TextBatch, splitter: str, variant: int) -> QualityCoun
     ratios = np.empty((6, len(batch)), dtype=np.float64)
     _word_ratios(batch.data, words.offsets, words.start, words.end, words.chars, words.flags, variant, whole, ratios)
     if variant in (DATATROVE, DCLM):
-        _symbol_ratios(batch.data, batch.offsets, words.offsets, variant, ratios)
+        _symbol_ratios(batch.data, batch.bits(), batch.offsets, words.offsets, variant, ratios)
     if variant == DATATROVE:
-        _python_line_ratios(batch.data, batch.offsets, ratios)
+        _python_line_ratios(batch.data, batch.bits(), batch.offsets, ratios)
     else:
         lines = batch.lines()
         _line_ratios(batch.data, lines.offsets, lines.start, lines.end, lines.first, lines.last, variant, ratios)
@@ -155,36 +156,32 @@ def _hash_runs(data: Bytes, start: int, end: int) -> int:
 
 
 @kernel
-def _symbol_ratios(data: Bytes, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats) -> None:
+def _symbol_ratios(
+    data: Bytes, bits: Keys, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats
+) -> None:
     """Hashes and ellipses in the text, as often as Python's `str.count` finds them, over its words."""
     for row in range(len(text_offsets) - 1):
         words = word_offsets[row + 1] - word_offsets[row]
+        start, stop = text_offsets[row], text_offsets[row + 1]
         hashes = 0
         ellipses = 0
-        dots = 0  # of a run of `.`
-        spaced = 0  # bytes of a run of `. . .`
-        for at in range(text_offsets[row], text_offsets[row + 1]):
+        dots = start  # behind the last `...`
+        spaced = start  # behind the last `. . .`
+        at = next_set(bits, SYMBOL, start, stop)
+        while at < stop:
             byte = data[at]
-            if byte == _DOT:
-                dots += 1
-                if dots == 3:
-                    ellipses += 1
-                    dots = 0
-                if variant == DCLM:
-                    spaced = spaced + 1 if spaced % 2 == 0 else 1
-                    if spaced == 5:
-                        ellipses += 1
-                        spaced = 0
-                continue
-            dots = 0
-            if byte == 32:
-                spaced = spaced + 1 if spaced % 2 == 1 else 0
-                continue
-            spaced = 0
             if byte == _HASH:
                 hashes += 1
-            elif byte == 0xA6 and ellipsis_sign(data, text_offsets[row], at + 1):
+            elif byte == _DOT:
+                if at >= dots and at + 3 <= stop and ends_in_dots(data, at, at + 3):
+                    ellipses += 1
+                    dots = at + 3
+                if variant == DCLM and at >= spaced and at + 5 <= stop and ends_in_spaced_dots(data, at, at + 5):
+                    ellipses += 1
+                    spaced = at + 5
+            elif ellipsis_sign(data, start, at + 1):
                 ellipses += 1
+            at = next_set(bits, SYMBOL, at + 1, stop)
         ratios[1, row] = hashes / words if words else 0.0
         ratios[2, row] = ellipses / words if words else 0.0
 
@@ -220,29 +217,23 @@ def _line_ratios(
 
 
 @kernel
-def _python_line_ratios(data: Bytes, offsets: Ints, ratios: Floats) -> None:
+def _python_line_ratios(data: Bytes, bits: Keys, offsets: Ints, ratios: Floats) -> None:
     """The ratios over the lines of `str.splitlines`, blank ones too, without their outer white space."""
     for row in range(len(offsets) - 1):
         lines = 0
         bullets = 0
         ellipses = 0
-        at = offsets[row]
+        begin = offsets[row]
         stop = offsets[row + 1]
-        while at < stop:
-            begin = at
-            gap = 0
-            while at < stop:
-                gap = line_break(data, at, stop)
-                if gap:
-                    break
-                at += 1
+        while begin < stop:
+            at = next_set(bits, BREAK, begin, stop)
             lines += 1
-            first = skip_space(data, begin, at)
+            first = next_clear(bits, SPACE, begin, at)
             if first < at:
-                last = skip_space_back(data, first, at)
+                last = trimmed(bits, SPACE, first, at)
                 code, _ = decode(data, first, last)
                 bullets += bullet(code, DATATROVE)
                 ellipses += ends_in_dots(data, first, last) or ellipsis_sign(data, first, last)
-            at += gap
+            begin = at + break_size(data, at, stop)
         ratios[3, row] = bullets / lines if lines else 0.0
         ratios[4, row] = ellipses / lines if lines else 0.0

@@ -3,7 +3,7 @@
     matrix = read_matrix("bits_per_byte.csv")           # a row a domain, a column a model
     scores = read_scores("benchmarks.csv")              # a row a model
     gammas = correlate(matrix.of(list(scores)), np.array(list(scores.values())), "sign_cdf")
-    taken = fill(gammas, tokens, budget=1e9, cap=1.0)   # tokens of each domain
+    taken = fill(gammas, matrix.domains, tokens, budget=1e9, cap=1.0)
 
 With x the bits per byte of N models on one domain and y their benchmark error, the estimate of the domain is
 

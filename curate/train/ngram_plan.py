@@ -31,6 +31,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SPECIAL = len(SPECIAL_WORDS)
 _PENDING = 1 << 20  # words that are collected before they are added up
+_SLICE = 1 << 16  # words that are Python strings at a time
 
 
 @dataclass(frozen=True)
@@ -235,11 +236,17 @@ def _merge_words(heads: Sequence[Head]) -> pa.Table:
             parts = [pa.table({"word": added["word"], "count": added["count_sum"]})]
     words = parts[0]
     special = pc.index_in(words["word"], pa.array(SPECIAL_WORDS, pa.large_string()))
-    hashes = [word_hash(word) for batch in words["word"].chunks for word in map(str, batch)]
+    hashes = np.fromiter(map(word_hash, plain(words["word"])), dtype=np.uint64, count=len(words))
     keyed = words.append_column("special", special.combine_chunks().fill_null(_SPECIAL))
-    keyed = keyed.append_column("hash", pa.array(hashes, pa.uint64()))
+    keyed = keyed.append_column("hash", pa.array(hashes))
     order = pc.sort_indices(keyed, [(name, "ascending") for name in ("special", "hash", "word")])
     return words.take(order)
+
+
+def plain(words: pa.ChunkedArray | pa.Array) -> Iterator[str]:
+    """Words as Python strings, not all at once."""
+    for start in range(0, len(words), _SLICE):
+        yield from words.slice(start, _SLICE).to_pylist()
 
 
 def _kept(words: pa.Table, threshold: int, limit: int | None) -> Bools:

@@ -118,7 +118,7 @@ def test_explain_shows_the_draw_of_a_row_beside_what_was_needed(tmp_path: Path) 
         ({"count": 3, "fraction": 0.5}, "give one of `count`"),
         ({"sum": "tokens"}, "go together"),
         ({"count": 3, "temperature": 0}, "write `top`"),
-        ({"count": 3, "temperature": float("inf")}, "1e9"),
+        ({"count": 3, "temperature": float("inf")}, "uniform sample"),
         ({"count": 0}, "count"),
         ({"fraction": 1.5}, "fraction"),
         ({"count": 3, "seed": -1}, "seed"),

@@ -30,7 +30,8 @@ TEXTS = [
     "\n\n \n",
     "a " * 5000,
 ]
-MODELS: dict[str, dict[str, str]] = {
+MODELS: dict[str, dict[str, str | int]] = {
+    "causal_lm": {"model": "models/tiny-llama", "max_chars": 20_000, "stride": 1024},
     "language": {"model": "data/lid.176.ftz"},
     "quality": {"model": "data/lid.176.ftz", "label": "en"},
     "perplexity": {"model": "data/kenlm_test.arpa", "normaliser": "ccnet_spaced"},
@@ -115,8 +116,9 @@ def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
     assert all(len(values) == 2 for values in result.values())
 
 
-def test_no_splitter_runs_twice_over_a_batch(models: dict[str, dict[str, str]]) -> None:
+def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(models: dict[str, dict[str, str]]) -> None:
     batch = TextBatch.of(TEXTS)
     for name in SCORERS:
         SCORERS[name](**models.get(name, {}))(batch)
-    assert batch.tokenisations and set(batch.tokenisations.values()) == {1}
+    assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
+    assert set(batch.tokenisations.values()) == {1}
