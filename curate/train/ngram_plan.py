@@ -261,17 +261,19 @@ def _kept(words: pa.Table, threshold: int, limit: int | None) -> Bools:
 
 
 def _cuts(heads: Sequence[Head], words: pa.LargeStringArray, range_rows: int) -> tuple[int, ...]:
-    """Where the ranges after the first begin: at beginnings of row groups, so that each has about as many rows."""
-    begin = [np.zeros(0, dtype=np.uint64)]
-    for head in heads:
-        if len(head.begin):
-            number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
-            begin.append(pair(number[head.begin[:, 1]], number[head.begin[:, 0]]))
-    keys, rows = np.concatenate(begin), np.concatenate([head.rows for head in heads])
-    if rows.sum() <= range_rows:
+    """Where the ranges after the first begin, so that each has about as many rows, by the samples of the files."""
+    rows = sum(head.rows for head in heads)
+    ranges = -(-rows // range_rows)
+    if ranges == 1:
         return ()
-    order = np.argsort(keys, kind="stable")
-    before = np.cumsum(rows[order]) - rows[order]
-    full = before // range_rows
-    chosen = keys[order][1:][full[1:] > full[:-1]]
-    return tuple(int(key) for key in np.unique(chosen) if key > keys.min())
+    keys: list[Keys] = []
+    weights: list[npt.NDArray[np.float64]] = []
+    for head in heads:
+        number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
+        ends = number[head.sample]
+        keys.append(pair(ends[:, 0], ends[:, 1]))
+        weights.append(np.full(len(head.sample), head.rows / max(len(head.sample), 1)))
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    before = np.cumsum(np.concatenate(weights)[order])
+    at = np.searchsorted(before, rows / ranges * np.arange(1, ranges))
+    return tuple(np.unique(np.concatenate(keys)[order][at]).tolist())

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate import files
 from curate.step import Receipt
-from curate.train.ngram_counts import Ids, Ints, read_head, read_ngrams, read_words, sum_equal
+from curate.train.ngram_counts import Ids, Ints, last_two, read_head, read_ngrams, read_words, sum_equal
 from curate.train.ngram_levels import Continuations, Level, counts_of_counts, levels_of
 from curate.train.ngram_plan import Part, Plan, Scalar, load, pair, read_vocabulary, save
 
@@ -22,8 +22,8 @@ from curate.train.ngram_plan import Part, Plan, Scalar, load, pair, read_vocabul
 def split(plan: Plan, part: Part) -> Receipt:
     """Write the n-grams of one count file by ranges."""
     ngrams, counts = _numbered(plan, part.index)
-    before = ngrams[:, -2] if plan.order > 1 else np.zeros(len(ngrams), dtype=np.uint32)
-    at = np.searchsorted(pair(before, ngrams[:, -1]), np.array(plan.cuts, dtype=np.uint64))
+    ends = last_two(ngrams)
+    at = np.searchsorted(pair(ends[:, 0], ends[:, 1]), np.array(plan.cuts, dtype=np.uint64))
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for k, (start, end) in enumerate(pairwise([0, *at.tolist(), len(ngrams)])):
         arrays |= {f"ngrams{k}": ngrams[start:end], f"counts{k}": counts[start:end]}
