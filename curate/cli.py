@@ -24,7 +24,7 @@ from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.errors import CurateError
 from curate.explain import explain_row
-from curate.pipeline import REPORT, Pipeline, look, open_run, write_report
+from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
 from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
 from curate.summary import funnel_lines
@@ -178,7 +178,7 @@ def explain(
     row: Annotated[str, typer.Argument(help="A row's id, or its beginning.", metavar="ROW")],
 ) -> None:
     """Say where a row came from, what every step found, and why it was kept or dropped."""
-    for line in explain_row(list(open_run(run).values()), row):
+    for line in explain_row(list(open_run(run).values()), row, files.join(run, RESOLVED)):
         _print(line)
 
 

@@ -12,10 +12,7 @@ from curate.config import BadValue, validate
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 from curate.filter import step as filters
-from curate.filter.presets import PRESETS
 from curate.filter.rules import Budget, Rule, cut
-from curate.score import SCORERS
-from curate.text.batch import TextBatch
 from tests.helpers import dataset, rows, run_step, tree
 
 
@@ -131,14 +128,6 @@ def test_two_rules_of_one_name_are_refused() -> None:
     rules = [{"column": "q", "top": 0.5}, {"column": "q", "top": 10}]
     with pytest.raises(BadValue, match=r"rules\[1\]: two rules are called 'q-not-top'; give one another `name`"):
         filters.parse({"from": "s", "rules": rules}, ())
-
-
-def test_every_preset_names_columns_that_its_scorer_gives() -> None:
-    for name, preset in PRESETS.items():
-        columns = SCORERS[preset.scorer]()(TextBatch.of(["Some text."]))
-        for suffix, comparison, _ in preset.rules:
-            assert suffix in columns, f"{name}: {suffix}"
-            assert comparison in ("at_least", "at_most", "equals")
 
 
 def test_a_threshold_change_gives_another_digest_and_the_order_of_keys_does_not(tmp_path: Path) -> None:
