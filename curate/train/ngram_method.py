@@ -16,7 +16,7 @@ from curate.errors import ConfigError
 from curate.files import ModelFile
 from curate.map_shard import ShardTask
 from curate.step import Job, Receipt, Result
-from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
+from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path, check_sentencepiece
 from curate.train.method import Method, Sources, result, roles, shard_texts
 from curate.train.ngram import fit_stages
 from curate.train.ngram_counts import count_shard
@@ -47,9 +47,10 @@ class Ngram(Method):
     sentencepiece: ModelFile | None = None
 
     @model_validator(mode="after")
-    def _thresholds_fit(self) -> Ngram:
+    def _arguments_fit(self) -> Ngram:
         try:
             thresholds(self.prune, self.order)
+            check_sentencepiece(self.tokeniser, self.sentencepiece)
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
