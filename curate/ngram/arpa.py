@@ -46,12 +46,13 @@ def read_arpa(path: str) -> Tables:
     with open(path, "rb") as stream:
         if not stream.read(1):
             raise ModelError(f"{path}: neither an ARPA file nor another n-gram model: it is empty; {_AGAIN}")
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            file = _File(path, np.frombuffer(mapped, dtype=np.uint8))
-            try:
-                return file.read()
-            finally:
-                del file.data  # the map cannot be closed while an array is made of it
+        # The map closes with the array.
+        return parse_arpa(path, np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8))
+
+
+def parse_arpa(name: str, data: Bytes) -> Tables:
+    """The tables of the bytes of an ARPA file; `name` is for the messages of what `read_arpa` raises."""
+    return _File(name, data).read()
 
 
 class _File:

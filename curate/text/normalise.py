@@ -174,12 +174,9 @@ class TextForm:
             ConfigError: the file is missing, or named for another tokeniser.
             ModelError: the file is not a SentencePiece model, or the package is missing.
         """
+        check_sentencepiece(tokeniser, sentencepiece)
         if sentencepiece is None:
-            if tokeniser == SENTENCEPIECE:
-                raise ConfigError("the tokeniser sentencepiece needs its model; set `sentencepiece:` to the file")
             return cls(normaliser, tokeniser)
-        if tokeniser != SENTENCEPIECE:
-            raise ConfigError(f"the tokeniser {tokeniser} takes no `sentencepiece:`; leave it out")
         _pieces(sentencepiece)
         return cls(normaliser, tokeniser, content_hash(sentencepiece), sentencepiece)
 
@@ -212,6 +209,18 @@ class TextForm:
         """What a character becomes in the middle of a text, if its neighbours do not matter; a space ends a word."""
         normal = NORMALISERS[self.normaliser](f"x{character}x")[1:-1]
         return "".join(" " if c.isspace() or c == "\0" else c for c in _TOKENISERS[self.tokeniser](normal))
+
+
+def check_sentencepiece(tokeniser: str, sentencepiece: str | None) -> None:
+    """Refuse a SentencePiece model that is missing or that the tokeniser has no use for.
+
+    Raises:
+        ConfigError: one of the two.
+    """
+    if tokeniser == SENTENCEPIECE and sentencepiece is None:
+        raise ConfigError("the tokeniser sentencepiece needs its model; set `sentencepiece:` to the file")
+    if tokeniser != SENTENCEPIECE and sentencepiece is not None:
+        raise ConfigError(f"the tokeniser {tokeniser} takes no `sentencepiece:`; leave it out")
 
 
 def card_path(model: str) -> str:

@@ -158,8 +158,7 @@ def _card(smoothing: Smoothing, ngrams: list[int], options: Options) -> Card:
         "kind": "ngram",
         "order": plan.order,
         "smoothing": "modified Kneser-Ney, interpolated",
-        "normaliser": plan.form.normaliser,
-        "tokeniser": plan.form.tokeniser,
+        **plan.form.names(),
         "tokens": plan.tokens,
         "documents": plan.documents,
         "words": plan.words,
@@ -173,7 +172,7 @@ def _card(smoothing: Smoothing, ngrams: list[int], options: Options) -> Card:
 
 def _digest(plan: Plan) -> str:
     """Identity of the data: 32 hex digits, whatever its cut into shards and ranges."""
-    state = xxhash.xxh3_128(f"{plan.order} {plan.form.normaliser} {plan.form.tokeniser}".encode())
+    state = xxhash.xxh3_128(" ".join([str(plan.order), *plan.form.names().values()]).encode())
     for i, word in enumerate(plain(read_vocabulary(plan.folder).strings())):
         state.update(b"\n" + word.encode() if i else word.encode())
     for index in range(plan.ranges):

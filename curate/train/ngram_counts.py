@@ -90,8 +90,7 @@ def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) 
     occurrences = np.bincount(rank[stream[ends]], minlength=len(words))
     info = {
         "order": str(order),
-        "normaliser": form.normaliser,
-        "tokeniser": form.tokeniser,
+        **form.names(),
         "tokens": str(sum(lengths)),
         "documents": str(len(lengths)),
         "rows": str(len(ngrams)),
@@ -206,7 +205,7 @@ def read_head(path: str) -> Head:
     return Head(
         path=path,
         order=int(info["order"]),
-        form=TextForm(info["normaliser"], info["tokeniser"]),
+        form=TextForm(info["normaliser"], info["tokeniser"], info.get("sentencepiece", "")),
         tokens=int(info["tokens"]),
         documents=int(info["documents"]),
         rows=int(info["rows"]),

@@ -153,7 +153,7 @@ def make_plan(folder: str, count_files: Sequence[str], options: Options) -> Plan
         RunError: a count file is damaged, holds another order or text form, or there is not one word in all.
     """
     heads = [read_head(path) for path in count_files]
-    kinds = {(h.order, h.form.normaliser, h.form.tokeniser): h.path for h in heads}
+    kinds = {(h.order, *h.form.names().values()): h.path for h in heads}
     if len(kinds) > 1:
         (_, one), (_, other) = sorted(kinds.items())[:2]
         raise RunError(f"{other}: counted with another order or text form than {one}; count both again")
