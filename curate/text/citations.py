@@ -67,8 +67,9 @@ def _copy(data: Bytes, offsets: Ints, closing: Ints, out: Bytes, out_offsets: In
         stop = offsets[row + 1]
         while at < stop:
             until = closing[bracket] if bracket < len(closing) and closing[bracket] < stop else stop
-            for k in range(until - at):
-                out[to + k] = data[at + k]
+            source, target = data[at:until], out[to : to + until - at]
+            for k in range(len(source)):
+                target[k] = source[k]
             to += until - at
             if until < stop:
                 bracket += 1

@@ -129,12 +129,12 @@ def survivors(
     """
     kept = 0
     for k in range(left - 1):
-        if here[k + 1] != here[k] + 1 or here[k] >= most:
-            continue
-        if count[found[k]] > 1 and count[found[k + 1]] > 1:
-            here[kept] = here[k]
-            keys[kept] = keys[k] * _SEQUENCE + key[begin + here[k] + n]
-            kept += 1
+        follows = (here[k + 1] == here[k] + 1) & (here[k] < most)
+        here[kept] = here[k]
+        keys[kept] = keys[k]
+        kept += follows & (count[found[k]] > 1) & (count[found[k + 1]] > 1)
+    for k in range(kept):
+        keys[k] = keys[k] * _SEQUENCE + key[begin + here[k] + n]
     return kept
 
 

@@ -28,11 +28,22 @@ from curate.text.marks import (
     nemo_ellipsis,
     nemo_ends,
 )
-from curate.text.native import Bytes, Chars, Floats, Ints, Keys, kernel
+from curate.text.native import Bytes, Chars, Floats, Ints, Keys, inlined, kernel
+from curate.text.simd import ones
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
-from curate.text.utf8 import decode
+from curate.text.utf8 import decode, few
 
 _HASH, _DOT = 35, 46
+
+# Gopher's stop words as numbers, the first letter the lowest byte and the length the highest, each where the
+# highest three bits of its product with _SPREAD say.
+_SPREAD = np.uint64(0xB85544CAEF0756B9)
+_STOP_WORDS = np.zeros(8, dtype=np.uint64)
+for _word in ("the", "be", "to", "of", "and", "that", "have", "with"):
+    _number = int.from_bytes(_word.encode(), "little") | len(_word) << 56
+    _STOP_WORDS[(_number * int(_SPREAD)) % (1 << 64) >> 61] = _number
+_LOWER = 0x2020202020202020
+_56, _61 = np.uint64(56), np.uint64(61)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +76,13 @@ def quality_counts(batch: TextBatch, splitter: str, variant: int) -> QualityCoun
     return QualityCounts(whole[0], whole[1], *ratios)
 
 
-@kernel
-def _stop_word(data: Bytes, start: int, end: int, fold: int) -> int:
-    """Which of Gopher's stop words stands here, 1 to 8, or 0; `fold` is 32 to ignore case, or 0."""
-    size = end - start
-    if size < 2 or size > 4:
-        return 0
-    key = 0
-    for at in range(start, end):
-        if data[at] < 65:
-            return 0
-        key = (key << 8) | (data[at] | fold)
-    if size == 2:
-        return 1 if key == 0x6265 else 2 if key == 0x746F else 3 if key == 0x6F66 else 0  # be, to, of
-    if size == 3:
-        return 4 if key == 0x746865 else 5 if key == 0x616E64 else 0  # the, and
-    if key == 0x74686174:
-        return 6  # that
-    return 7 if key == 0x68617665 else 8 if key == 0x77697468 else 0  # have, with
+@inlined
+def _stop_word(data: Bytes, start: int, end: int, fold: np.uint64) -> np.uint64:
+    """Which of Gopher's stop words stands here, as a bit, or 0; `fold` is set to ignore case."""
+    size = min(end - start, 7)
+    word = few(data, start, size) | (fold >> np.uint64(64 - 8 * size)) | (np.uint64(size) << _56)
+    slot = (word * _SPREAD) >> _61
+    return np.uint64(_STOP_WORDS[slot] == word) << slot
 
 
 @kernel
@@ -97,25 +97,24 @@ def _word_ratios(
     whole: Chars,
     ratios: Floats,
 ) -> None:
-    fold = 32 if variant == DCLM else 0
+    fold = np.uint64(_LOWER if variant == DCLM else 0)
     for row in range(len(offsets) - 1):
         words = offsets[row + 1] - offsets[row]
         counted = 0
         letters = 0
         length = 0
         stops = 0
-        seen = 0
+        seen = np.uint64(0)
         hashes = 0
         ellipses = 0
         for word in range(offsets[row], offsets[row + 1]):
-            if variant != DATATROVE or flags[word] & HAS_NON_PUNCTUATION:
-                counted += 1
-                length += chars[word]
+            counts = variant != DATATROVE or flags[word] & HAS_NON_PUNCTUATION != 0
+            counted += counts
+            length += counts * chars[word]
             letters += (flags[word] & HAS_LETTER) != 0
             stop = _stop_word(data, start[word], end[word], fold)
-            if stop:
-                stops += 1
-                seen |= 1 << stop
+            stops += stop != 0
+            seen |= stop
             if variant == DOLMA:
                 hashes += _holds(data, start[word], end[word], _HASH)
                 ellipses += _holds(data, start[word], end[word], 0x2026)
@@ -123,10 +122,7 @@ def _word_ratios(
                 hashes += 2 * _hash_runs(data, start[word], end[word]) > chars[word]
                 ellipses += nemo_ellipsis(data, start[word], end[word])
         if variant == DATATROVE:  # distinct ones
-            stops = 0
-            while seen:
-                stops += seen & 1
-                seen >>= 1
+            stops = ones(seen)
         whole[0, row] = counted
         whole[1, row] = stops
         ratios[0, row] = length / counted if counted else 0.0

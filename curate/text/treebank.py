@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.text.bitmaps import SPACE, WORD, is_set, next_clear, runs, trimmed, window
+from curate.text.bitmaps import SPACE, WORD, runs, trimmed, window
 from curate.text.clitics import (
     AS_IT_IS,
     CLOSES,
@@ -27,7 +27,7 @@ from curate.text.clitics import (
     word_char,
     word_char_before,
 )
-from curate.text.native import Bytes, Chars, Ints, Keys, Props, kernel
+from curate.text.native import Bytes, Chars, Ints, Keys, Props, inlined, kernel
 from curate.text.props import DIGIT
 from curate.text.sentences import next_sentence
 from curate.text.simd import trailing_zeros
@@ -182,71 +182,74 @@ def _clitic_follows(data: Bytes, at: int, end: int, props: Props) -> bool:
     return False
 
 
-@kernel
+@inlined
 def _stretch(
     data: Bytes, bits: Keys, begin: int, at: int, stop: int, end: int, dot: int, props: Props, spans: Ints, count: int
 ) -> int:
     """The words of data[at:stop], a stretch without white space of the sentence data[begin:end]."""
     piece = at
     swallowed = -1  # a colon or comma that the one before it has taken as its follower
-    while at < stop:
-        if is_set(bits, WORD, at):
-            at = next_clear(bits, WORD, at, stop)
-            continue
-        byte = data[at]
-        if byte >= 0x80:
-            code, size = decode(data, at, stop)
-            if code in (0xAB, 0xBB, 0x2018, 0x2019, 0x201C, 0x201D, 0x201E) or 0x2012 <= code <= 0x2015:
+    while True:
+        size = 0  # of the next word that stands alone
+        form = AS_IT_IS
+        while at < stop:
+            at += trailing_zeros(~window(bits, WORD, at))
+            if at >= stop:
+                at = stop
+                break
+            byte = data[at]
+            if byte >= 0x80:
+                code, step = decode(data, at, stop)
+                if code in (0xAB, 0xBB, 0x2018, 0x2019, 0x201C, 0x201D, 0x201E) or 0x2012 <= code <= 0x2015:
+                    size = step
+                    break
+                at += step
+                continue
+            kind = _KIND[byte]
+            if kind == _PLAIN:
+                at += 1
+                continue
+            if kind == _ALONE:
+                size = 1
+            elif kind == _DOT:
+                size = 1
+                while at + size < stop and data[at + size] == 46:
+                    size += 1
+                if size == 1 and at != dot:
+                    size = 0
+            elif kind == _COMMA:
+                if at + 1 == end:
+                    size = 1
+                elif at != swallowed and not _digit(data, at + 1, end, props):
+                    size = 1
+                    swallowed = at + 1
+            elif kind == _HYPHEN:
+                size = 2 if at + 1 < stop and data[at + 1] == 45 else 0
+            elif kind == _BACKQUOTE:
+                size = 2 if at + 1 < stop and data[at + 1] == 96 else 1
+            elif kind == _QUOTE or (at + 1 < stop and data[at + 1] == 39):
+                opens = _opens(data, begin, at) and not (kind == _APOSTROPHE and at == begin)
+                size = 1 if kind == _QUOTE else 2
+                form = OPENS if opens else CLOSES
+            elif (
+                not word_char_before(data, begin, at, props)
+                and word_char(data, at + 1, stop, props)
+                and not _clitic_follows(data, at + 1, stop, props)
+            ):
+                size = 1
+            if size:
+                break
+            at += 1
+        if piece < at:
+            if at - piece <= trailing_zeros(~window(bits, WORD, piece)) and not may_be_fused(data, piece, at):
+                count = add_word(piece, at, AS_IT_IS, spans, count)
+            else:
                 count = add_piece(data, piece, at, props, spans, count)
-                count = add_word(at, at + size, AS_IT_IS, spans, count)
-                piece = at + size
-            at += size
-            continue
-        kind = _KIND[byte]
-        size = 0  # of a word that stands alone here
-        if kind == _PLAIN:
-            at += 1
-            continue
-        if kind == _ALONE:
-            size = 1
-        elif kind == _DOT:
-            size = 1
-            while at + size < stop and data[at + size] == 46:
-                size += 1
-            if size == 1 and at != dot:
-                size = 0
-        elif kind == _COMMA:
-            if at + 1 == end:
-                size = 1
-            elif at != swallowed and not _digit(data, at + 1, end, props):
-                size = 1
-                swallowed = at + 1
-        elif kind == _HYPHEN:
-            size = 2 if at + 1 < stop and data[at + 1] == 45 else 0
-        elif kind == _BACKQUOTE:
-            size = 2 if at + 1 < stop and data[at + 1] == 96 else 1
-        elif kind == _QUOTE or (at + 1 < stop and data[at + 1] == 39):
-            count = add_piece(data, piece, at, props, spans, count)
-            opens = _opens(data, begin, at) and not (kind == _APOSTROPHE and at == begin)
-            size = 1 if kind == _QUOTE else 2
-            count = add_word(at, at + size, OPENS if opens else CLOSES, spans, count)
-            at += size
-            piece = at
-            continue
-        elif (
-            not word_char_before(data, begin, at, props)
-            and word_char(data, at + 1, stop, props)
-            and not _clitic_follows(data, at + 1, stop, props)
-        ):
-            size = 1
-        if size:
-            count = add_piece(data, piece, at, props, spans, count)
-            count = add_word(at, at + size, AS_IT_IS, spans, count)
-            at += size
-            piece = at
-        else:
-            at += 1
-    return add_piece(data, piece, stop, props, spans, count)
+        if size == 0:
+            return count
+        count = add_word(at, at + size, form, spans, count)
+        at += size
+        piece = at
 
 
 @kernel
