@@ -33,7 +33,7 @@ from curate.score.scorer import Columns, Scorer
 from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
 
-VERSION = 1
+VERSION = 2
 TEXT = "text"
 # What a scorer reads unless it is told otherwise, where that is not the text.
 READS = {"url": "url"}
