@@ -97,7 +97,7 @@ def local_model(path: str) -> str:
         ModelError: it is remote or not there.
     """
     if is_remote(path):
-        raise ModelError(f"{path}: the library reads local files only; copy the model and name the copy")
+        raise ModelError(f"{path}: a model is read from a local file; copy the model and name the copy")
     path = path.removeprefix("file://")
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file; check `model:` (paths start at the working folder)")

@@ -177,7 +177,8 @@ def features(file: FastTextFile, directions: Floats | None) -> Features:
             project(rows, np.ascontiguousarray(directions.T), table[first : first + len(rows)])
     slots = np.empty((len(file.offsets) * 3 // 2 + 1, 2), np.uint64)
     fill_slots(file.letters, file.offsets, slots)
-    pruned = np.empty(0 if file.pruned is None else 2 * len(file.pruned) + 1, np.uint64)
+    # Most buckets that are asked for are not there, which a sparse table says at once.
+    pruned = np.empty(0 if file.pruned is None else 8 * len(file.pruned) + 1, np.uint64)
     if file.pruned is not None:
         fill_rows(file.pruned, pruned)
     settings = np.empty(SETTINGS, np.int64)
