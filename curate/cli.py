@@ -78,6 +78,9 @@ def run(
     config: ConfigArgument,
     on: Annotated[Where, typer.Option("--on", help="This machine, or a Ray cluster.")] = Where.local,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes or actors; all cores by default.")] = None,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs that an actor on Ray gets, for neural models; 0.5 lets two share one.")
+    ] = 0,
     root: RootOption = "runs",
     set_: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
@@ -99,7 +102,7 @@ def run(
         return
     folder = pipeline.folder(root)
     files.make_folder(folder)
-    resources = Resources(workers=workers, retries=retries, timeout=timeout, keep_going=keep_going)
+    resources = Resources(workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going)
     with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
         outputs = pipeline.run(root, engine, resources, shown)
         for line in funnel_lines(outputs):

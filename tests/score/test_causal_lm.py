@@ -14,12 +14,14 @@ import zstandard
 
 from curate.config import model_of, resources, validate
 from curate.errors import ConfigError, ModelError
+from curate.fingerprints import Fingerprints
 from curate.neural.device import threads
 from curate.neural.folder import LanguageModel, load_causal_lm
 from curate.neural.windows import padded, token_losses, windows
 from curate.score import step
 from curate.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
+from tests.pipelines import run_yaml
 
 GOLDEN = "The garden was quiet, and nobody knew that it would be back with the wind."
 GOLDEN_LOSS = 4.170959  # the mean of what transformers gives for it, 20 tokens
@@ -136,6 +138,29 @@ def test_only_the_first_characters_count_when_a_limit_is_set(folder: str) -> Non
 def test_a_special_token_spelt_out_in_a_text_is_plain_text(lm: LanguageModel) -> None:
     (ids,) = lm.encode(["a <|end|> b <|bos|>"])
     assert not {0, 1} & set(ids.tolist())
+
+
+def test_a_models_folder_is_known_by_what_it_holds_and_not_by_where_it_lies(folder: str, tmp_path: Path) -> None:
+    copy = changed(folder, tmp_path / "copy", "config.json")
+    shutil.copyfile(f"{folder}/config.json", f"{copy}/config.json")
+    known = Fingerprints(str(tmp_path))
+    assert known.of(copy) == known.of(folder)
+    for name in ("model.safetensors", "tokenizer.json", "new.txt"):
+        before = known.of(copy)
+        with open(f"{copy}/{name}", "ab") as stream:
+            stream.write(b" ")
+        assert known.of(copy) != before
+
+
+def test_a_pipeline_tells_how_to_get_a_model_of_the_hub(tmp_path: Path) -> None:
+    text = f"""
+name: hub
+steps:
+  docs: {{read: {{path: {__file__}, format: lines}}}}
+  scores: {{score: {{from: docs, causal_lm: {{model: HuggingFaceTB/SmolLM2-135M}}}}}}
+"""
+    with pytest.raises(ConfigError, match=r"causal_lm\.model: 'HuggingFaceTB/SmolLM2-135M' .*hf download"):
+        run_yaml(tmp_path, text)
 
 
 def test_device_and_batch_size_are_resources_and_bear_no_identity() -> None:

@@ -194,3 +194,26 @@ def test_a_pipeline_trains_and_scores_with_what_it_trained(tmp_path: Path, texts
     text = PIPELINE.format(folder=tmp_path, device="cpu").replace("model: lm", f"model: {outputs['lm'].folder}/model")
     named = run_yaml(tmp_path / "named", text, resources=Resources(workers=1))
     assert named["scores"].shards == outputs["scores"].shards
+
+
+def test_a_pipeline_that_was_stopped_in_the_training_goes_on(
+    tmp_path: Path, texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs.jsonl").write_text("\n".join(json.dumps({"text": text}) for _, text in texts))
+    text = PIPELINE.format(folder=tmp_path, device="cpu")
+    text = text[: text.index("  scores:")].replace("device: cpu", "checkpoint_every: 3")
+    run_yaml(tmp_path / "whole", text)
+    rate, done = causal_lm_loop.Schedule.rate, []
+
+    def stop(schedule: causal_lm_loop.Schedule, step: int) -> float:
+        done.append(step)
+        if len(done) == 6:
+            raise KeyboardInterrupt
+        return rate(schedule, step)
+
+    monkeypatch.setattr(causal_lm_loop.Schedule, "rate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_yaml(tmp_path / "again", text)
+    run_yaml(tmp_path / "again", text)
+    assert done == [0, 1, 2, 3, 4, 5, *range(3, 12)]
+    assert tree(tmp_path / "again") == tree(tmp_path / "whole")
