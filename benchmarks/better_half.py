@@ -49,7 +49,7 @@ steps:
       gopher_quality: {}
       gopher_repetition: {}
       fineweb: {}
-      c4: {}
+      c4: {variant: paper}
       markup: {}
       language: {model: DATA/lid.176.ftz, languages: [en]}
       quality: {model: classifier}
@@ -60,7 +60,7 @@ steps:
   rules-gopher-quality: {filter: {from: scores, rules: [{preset: gopher-quality}]}}
   rules-gopher-repetition: {filter: {from: scores, rules: [{preset: gopher-repetition}]}}
   rules-fineweb-quality: {filter: {from: scores, rules: [{preset: fineweb-quality}]}}
-  rules-c4-paper: {filter: {from: scores, rules: [{preset: c4-paper}]}}
+  rules-c4-page-paper: {filter: {from: scores, rules: [{preset: c4-page-paper}]}}
 """
 LEARN = """
 name: run
@@ -74,7 +74,7 @@ steps:
   causal: {score: {from: held, causal_lm: {model: small}}}
   grams: {score: {from: held_pieces, perplexity: {model: ngram}}}
 """
-RULES = ("gopher-quality", "gopher-repetition", "fineweb-quality", "c4-paper")
+RULES = ("gopher-quality", "gopher-repetition", "fineweb-quality", "c4-page-paper")
 Numbers = npt.NDArray[np.float64]
 Table = dict[str, npt.NDArray[np.generic]]
 

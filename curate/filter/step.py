@@ -48,8 +48,9 @@ class FilterConfig(StepConfig):
         """The rules, presets spelt out."""
         spelt: list[Plain] = []
         for rule in self.rules:
-            for each in expand(rule):
-                spelt.append(each.model_dump(mode="json", exclude_none=True))
+            parts: list[Plain] = [each.model_dump(mode="json", exclude_none=True) for each in expand(rule)]
+            # Comparisons of one rule are not the same as rules one after the other.
+            spelt += [parts] if rule.preset is None and len(parts) > 1 else parts
         return {"rules": spelt}
 
     def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
@@ -82,14 +83,13 @@ def parse(value: Plain, path: Path) -> FilterConfig:
 def run(job: Job, config: FilterConfig) -> Result:
     """Find the thresholds, then judge every shard."""
     inputs = Inputs(list(job.inputs.values()))
-    rules: list[Rule] = []
     for rule in config.rules:
         for each in expand(rule):
             inputs.check(str(each.column), rule.preset)
-            rules.append(each)
     conditions: list[Condition] = []
-    for rule in rules:
-        conditions.append(_resolve(rule, conditions, inputs))
+    for rule in config.rules:
+        # The comparisons of one rule see the same rows, so that two quantiles of one column cut out a window.
+        conditions += [_resolve(each, conditions, inputs) for each in expand(rule)]
     make = functools.partial(_Judge, tuple(job.inputs.values()), tuple(conditions), job.folder)
     receipts = job.map("", make, shard_tasks(inputs.datasets[0]))
     return Result(receipts, _details(conditions, receipts))

@@ -14,7 +14,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,9 +51,17 @@ class Tokenizer(Protocol):
 
     bos_token_id: int | None
     eos_token_id: int | None
+    pad_token_id: int | None
 
     def __call__(
-        self, texts: list[str], *, add_special_tokens: bool, split_special_tokens: bool, verbose: bool
+        self,
+        texts: list[str],
+        *,
+        add_special_tokens: bool,
+        split_special_tokens: bool,
+        verbose: bool,
+        truncation: bool = False,
+        max_length: int | None = None,
     ) -> dict[str, list[list[int]]]:
         """Texts to token ids, under `input_ids`."""
         ...
@@ -111,29 +119,39 @@ class LanguageModel:
     device: str
 
 
+def local_folder(path: str, holds: str) -> str:
+    """The local path of a folder that has a file called `holds`.
+
+    Raises:
+        ModelError: it is not local, not there, or has no such file.
+    """
+    if is_remote(path):
+        raise ModelError(f"{path}: models are read from local folders; copy it and name the copy")
+    path = path.removeprefix("file://").rstrip("/")
+    if os.path.isfile(path):
+        raise ModelError(f"{path}: a file, but this model is a folder; name the folder that holds {holds}")
+    if not os.path.isdir(path):
+        raise ModelError(
+            f"{path}: no such model folder; a model of the Hub is downloaded first:"
+            f" hf download {path} --local-dir models/{os.path.basename(path)}"
+        )
+    if not os.path.isfile(os.path.join(path, holds)):
+        raise ModelError(f"{path}: no {holds} in it, so it is not the model that is needed; name the right folder")
+    return path
+
+
 def check_folder(path: str) -> str:
     """The local path of a model's folder that is safe to load.
 
     Raises:
         ModelError: it is no local folder of a model, has no safetensors weights, or wants code of its own to run.
     """
-    if is_remote(path):
-        raise ModelError(f"{path}: models are read from local folders; copy it and name the copy")
-    path = path.removeprefix("file://").rstrip("/")
-    if os.path.isfile(path):
-        raise ModelError(f"{path}: a file, but this model is a folder; name the folder that holds config.json")
-    if not os.path.isdir(path):
-        raise ModelError(
-            f"{path}: no such model folder; a model of the Hub is downloaded first:"
-            f" hf download {path} --local-dir models/{os.path.basename(path)}"
-        )
+    path = local_folder(path, "config.json")
     names = os.listdir(path)
-    if "config.json" not in names:
-        raise ModelError(f"{path}: no config.json in it, so it is not the folder of a model; name the right one")
     if "adapter_config.json" in names:
         raise ModelError(f"{path}: an adapter of another model; merge the two and name the folder of the result")
     for name in ("config.json", "tokenizer_config.json"):
-        if name in names and "auto_map" in _read_json(os.path.join(path, name)):
+        if name in names and "auto_map" in read_json(os.path.join(path, name)):
             raise ModelError(
                 f"{path}: {name} wants code of its own to run (auto_map), which is never done;"
                 " use a model that transformers knows by itself"
@@ -145,7 +163,12 @@ def check_folder(path: str) -> str:
     return path
 
 
-def _read_json(path: str) -> dict[str, object]:
+def read_json(path: str) -> dict[str, object]:
+    """The object in a JSON file.
+
+    Raises:
+        ModelError: it holds no object.
+    """
     try:
         with open(path, "rb") as stream:
             found = orjson.loads(stream.read())
@@ -164,15 +187,9 @@ def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
     """
     require()
     path = check_folder(path)
-    with _told(path):
-        transformers = importlib.import_module("transformers")
+    with told(path):
         config = read_config(path)
-        known = transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-        if type(config) not in known:
-            raise ModelError(f"{path}: {config.model_type!r} is not a causal language model; name one")
-        # The attention is named so that no config chooses one which would be fetched.
-        attention = "sdpa" if known[type(config)]._supports_sdpa else "eager"
-        model = cast(Model, load_model(path, "AutoModelForCausalLM", attention))
+        model = cast(Model, load_model(path, config, "CausalLM"))
         tokenizer = load_tokenizer(path)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
@@ -203,23 +220,32 @@ def load_tokenizer(path: str) -> Tokenizer:
     return cast(Tokenizer, importlib.import_module("transformers").AutoTokenizer.from_pretrained(path, **_SAFE))
 
 
-def load_model(path: str, auto: str, attention: str) -> object:
-    """The model in a checked folder as the class `auto` of transformers makes it, in float32.
+def load_model(path: str, config: Config, kind: Literal["CausalLM", ""]) -> object:
+    """The model in a checked folder, in float32, to predict tokens (`CausalLM`) or to give their states.
 
     Raises:
-        ModelError: weights are missing or of other shapes than the config says.
+        ModelError: it is of another kind, or weights are missing or of other shapes than the config says.
     """
     import torch
 
-    model, info = getattr(importlib.import_module("transformers"), auto).from_pretrained(
+    transformers = importlib.import_module("transformers")
+    known = transformers.MODEL_FOR_CAUSAL_LM_MAPPING if kind else transformers.MODEL_MAPPING
+    if type(config) not in known:
+        wanted = "a causal language model" if kind else "an encoder of text"
+        raise ModelError(f"{path}: {config.model_type!r} is not {wanted}; name one")
+    auto = transformers.AutoModelForCausalLM if kind else transformers.AutoModel
+    model, info = auto.from_pretrained(
         path,
         use_safetensors=True,
         dtype=torch.float32,
-        attn_implementation=attention,
+        # Named so that no config chooses an attention which would be fetched.
+        attn_implementation="sdpa" if known[type(config)]._supports_sdpa else "eager",
         output_loading_info=True,
         **_SAFE,
     )
-    wrong = sorted([*info["missing_keys"], *(each[0] for each in info["mismatched_keys"])])
+    # A pooler is a layer above the states of the tokens, which nothing here uses.
+    missing = [name for name in info["missing_keys"] if kind or not name.startswith("pooler.")]
+    wrong = sorted([*missing, *(each[0] for each in info["mismatched_keys"])])
     if wrong:
         raise ModelError(f"{path}: its weights do not fit its config.json (such as {wrong[0]}); get the model again")
     model.config.get_text_config().use_cache = False  # which is for writing text, a token at a time
@@ -262,7 +288,7 @@ def quietly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
     """What the libraries cannot load is an error of the model."""
     from safetensors import SafetensorError
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from curate.score.c4 import c4
 from curate.score.causal_lm import causal_lm
 from curate.score.dsir import dsir
+from curate.score.embedding import embedding
 from curate.score.fasttext import language, quality
 from curate.score.fineweb import fineweb
 from curate.score.gopher import gopher_quality, gopher_repetition
@@ -26,6 +27,7 @@ SCORERS: dict[str, Callable[..., Scorer]] = {
     "c4": c4,
     "causal_lm": causal_lm,
     "dsir": dsir,
+    "embedding": embedding,
     "fineweb": fineweb,
     "gopher_quality": gopher_quality,
     "gopher_repetition": gopher_repetition,

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.native import Bytes, Ints, Keys, inlined, kernel
-from curate.text.utf8 import BASE, decode, hash_bytes
+from curate.text.simd import BASE
+from curate.text.utf8 import decode, hash_bytes
 
 CONTEXT = 2
 GONE, ALONE = -1, -2

@@ -18,6 +18,7 @@ from curate.step import Job, Result, StepConfig
 from curate.train.causal_lm_method import CausalLM
 from curate.train.correlations_method import Correlations
 from curate.train.dsir_method import Dsir
+from curate.train.embedding_method import Embedding
 from curate.train.fasttext_method import FastText
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
@@ -27,6 +28,7 @@ VERSION = 1
 METHODS: dict[str, type[Method]] = {
     "causal_lm": CausalLM,
     "dsir": Dsir,
+    "embedding": Embedding,
     "fasttext": FastText,
     "ngram": Ngram,
     "perplexity_correlations": Correlations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate.neural.head import Head, Settings, save_head
 from curate.score import SCORERS
 from curate.score.scorer import Columns, Scorer
 from curate.score.step import score_batch
@@ -47,6 +49,11 @@ def models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     known["dsir"] = {"model": str(tmp_path_factory.mktemp("models") / "small.dsir")}
     counts = ngrams.count(TextBatch.of(TEXTS))
     write_dsir(known["dsir"]["model"], ngrams, log_weights(counts, np.ones_like(counts)))
+    # A head over the small language model, as its training would write it.
+    folder = tmp_path_factory.mktemp("models") / "classifier"
+    save_head(str(folder), Head(np.linspace(-1, 1, 192), 2.5, Settings(0, 5, 3, 128)))
+    shutil.copytree(shared / "models/tiny-llama", folder / "encoder", copy_function=shutil.copyfile)
+    known["embedding"] = {"model": str(folder)}
     return known
 
 
@@ -116,8 +123,9 @@ def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
     assert all(len(values) == 2 for values in result.values())
 
 
-def test_no_splitter_runs_twice_over_a_batch(models: dict[str, dict[str, str]]) -> None:
+def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(models: dict[str, dict[str, str]]) -> None:
     batch = TextBatch.of(TEXTS)
     for name in SCORERS:
         SCORERS[name](**models.get(name, {}))(batch)
-    assert batch.tokenisations and set(batch.tokenisations.values()) == {1}
+    assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
+    assert set(batch.tokenisations.values()) == {1}
