@@ -8,21 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.ngram.table_kernel import (
-    BACKOFF,
-    LEAF,
-    LINK,
-    NODES,
-    PROBABILITY,
-    ROOT,
-    Cells,
-    Values,
-    add,
-    find,
-    find_word,
-    first_bucket,
-    values_of,
-)
+from curate.ngram.build_kernel import insert
+from curate.ngram.table_kernel import Cells, Values, find_word
 from curate.text.native import Bytes, Floats, Ints, Keys, kernel
 from curate.text.utf8 import hash_bytes, scatter
 
@@ -211,48 +198,42 @@ def read_ngrams(
     cells: Cells,
     keys: Keys,
     values: Values,
+    block: Ints,
+    numbers: Floats,
 ) -> tuple[int, int]:
-    """The lines of an order above 1, after those of the orders below: what is wrong, and where reading stopped."""
-    first = first_bucket(len(offsets) - 1)
-    for _ in range(count):
-        at = skip_blank_lines(data, at)
-        if at >= len(data) or data[at] == 92:
-            return ENDED, at
-        line = at
-        at = _field_end(data, at)
-        good, probability = _number(data, line, at)
-        if not good:
-            return NOT_A_NUMBER, line
-        if probability > 0.0:
-            return POSITIVE, line
-        node = ROOT
-        word = 0
-        for k in range(order):
-            start = _skip_spaces(data, at)
-            at = _field_end(data, start)
-            if at == start:
-                return TOO_FEW_WORDS, line
-            word = find_word(data, start, at, scatter(hash_bytes(data, start, at)), words, offsets, slots)
-            if word < 0:
-                if not _is_unk(data, start, at):
+    """The lines of an order above 1, after those of the orders below: what is wrong, and where reading stopped.
+
+    `block` and `numbers` have room for the n-grams of some lines, as `insert` takes them, and where each line is.
+    """
+    done = 0
+    while done < count:
+        size = min(count - done, len(block))
+        for i in range(size):
+            at = skip_blank_lines(data, at)
+            if at >= len(data) or data[at] == 92:
+                return ENDED, at
+            line = at
+            at = _field_end(data, at)
+            good, numbers[i, 0] = _number(data, line, at)
+            if not good:
+                return NOT_A_NUMBER, line
+            if numbers[i, 0] > 0.0:
+                return POSITIVE, line
+            for k in range(order):
+                start = _skip_spaces(data, at)
+                at = _field_end(data, start)
+                if at == start:
+                    return TOO_FEW_WORDS, line
+                word = find_word(data, start, at, scatter(hash_bytes(data, start, at)), words, offsets, slots)
+                if word < 0 and not _is_unk(data, start, at):
                     return UNKNOWN_WORD, line
-                word = 0
-            if k < order - 1:
-                node = word if k == 0 else find(cells, keys, first, node, word)
-                if node < 0:
-                    return NO_CONTEXT, line
-        status, at, backoff = _last_field(data, at, highest)
-        if status != OK:
-            return status, line
-        if find(cells, keys, first, node, word) >= 0:
-            return TWICE, line
-        to = values_of(add(cells, keys, first, node, word))
-        values[to + PROBABILITY] = probability
-        values[to + BACKOFF] = backoff
-        cells[values_of(node) + LINK] &= NODES  # it is the context of something
-        link = -1
-        while link < 0:
-            node = cells[values_of(node) + LINK] & NODES
-            link = word if node == ROOT else find(cells, keys, first, node, word)
-        cells[to + LINK] = link if backoff != 0.0 else link | LEAF
+                block[i, k] = max(word, 0)
+            status, at, numbers[i, 1] = _last_field(data, at, highest)
+            if status != OK:
+                return status, line
+            block[i, order + 1] = line
+        wrong, no_context = insert(block, numbers, size, order, len(offsets) - 1, cells, keys, values)
+        if wrong >= 0:
+            return NO_CONTEXT if no_context else TWICE, block[wrong, order + 1]
+        done += size
     return OK, at

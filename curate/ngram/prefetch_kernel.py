@@ -38,4 +38,4 @@ def _prefetch(_typing, array, index):  # type: ignore[no-untyped-def]  # numba's
     return types.void(array, types.int64), generate
 
 
-prefetch = cast(Callable[[npt.NDArray[np.uint32], int], None], _prefetch)
+prefetch = cast(Callable[[npt.NDArray[np.uint32] | npt.NDArray[np.uint64], int], None], _prefetch)

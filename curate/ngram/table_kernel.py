@@ -34,11 +34,13 @@ Values = npt.NDArray[np.float32]
 BUCKET = 16  # numbers of 32 bits; the keys are two each
 HELD = 3  # n-grams in a bucket
 _VALUES = 6  # where the values start
-_SPILLED = 15
+SPILLED = 15
 PROBABILITY, BACKOFF, LINK = range(3)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)  # as a key: no n-gram here
 LEAF = 0x80000000  # in a link
 ROOT = NODES = 0x7FFFFFFF  # no context; it is past the last node
+
+_AHEAD = 16  # words by which a slot of the vocabulary is asked for before it is needed
 
 _31 = np.uint64(31)
 _32 = np.uint64(32)
@@ -64,24 +66,27 @@ def first_bucket(words: int) -> int:
 
 
 @inlined
-def _mixed(key: np.uint64) -> np.uint64:
+def mixed_key(key: np.uint64) -> np.uint64:
+    """The key as a number of which any part can be taken."""
     mixed = key * _MIX_1
     return (mixed ^ (mixed >> _32)) * _MIX_2
 
 
 @inlined
-def _home(mixed: np.uint64, first: int, buckets: int) -> int:
+def home(mixed: np.uint64, first: int, buckets: int) -> int:
     """The bucket where the search for a key starts."""
     return first + int(np.int64(((mixed >> _32) * np.uint64(buckets - first)) >> _32))
 
 
 @inlined
-def _spill_bit(mixed: np.uint64) -> np.uint32:
+def spill_bit(mixed: np.uint64) -> np.uint32:
+    """The bit of a full bucket that a key sets."""
     return np.uint32(1) << np.uint32(mixed & _31)
 
 
 @inlined
-def _key(node: int, word: int) -> np.uint64:
+def key_of(node: int, word: int) -> np.uint64:
+    """The key of a context and a word."""
     return (np.uint64(node) << _32) | np.uint64(word)
 
 
@@ -89,85 +94,16 @@ def _key(node: int, word: int) -> np.uint64:
 def find(cells: Cells, keys: Keys, first: int, node: int, word: int) -> int:
     """The node of a context and a word, or -1. `keys` are the same numbers as `cells`, of 64 bits."""
     buckets = len(cells) // BUCKET
-    key = _key(node, word)
-    mixed = _mixed(key)
-    bucket = _home(mixed, first, buckets)
+    key = key_of(node, word)
+    mixed = mixed_key(key)
+    bucket = home(mixed, first, buckets)
     while True:
         for k in range(HELD):
             if keys[bucket * (BUCKET // 2) + k] == key:
                 return bucket * 4 + k
-        if cells[bucket * BUCKET + _SPILLED] & _spill_bit(mixed) == 0:
+        if cells[bucket * BUCKET + SPILLED] & spill_bit(mixed) == 0:
             return -1
         bucket = bucket + 1 if bucket + 1 < buckets else first
-
-
-@kernel
-def add(cells: Cells, keys: Keys, first: int, node: int, word: int) -> int:
-    """Make room for an n-gram that is not there: its node."""
-    buckets = len(cells) // BUCKET
-    key = _key(node, word)
-    mixed = _mixed(key)
-    bucket = _home(mixed, first, buckets)
-    while True:
-        for k in range(HELD):
-            if keys[bucket * (BUCKET // 2) + k] == EMPTY:
-                keys[bucket * (BUCKET // 2) + k] = key
-                return bucket * 4 + k
-        cells[bucket * BUCKET + _SPILLED] |= _spill_bit(mixed)
-        bucket = bucket + 1 if bucket + 1 < buckets else first
-
-
-@kernel
-def clear(cells: Cells, keys: Keys, first: int, words: int) -> None:
-    """A table of zeros becomes one without n-grams, in which every word is a leaf."""
-    for bucket in range(first, len(cells) // BUCKET):
-        for k in range(HELD):
-            keys[bucket * (BUCKET // 2) + k] = EMPTY
-    for word in range(words):
-        cells[values_of(word) + LINK] = ROOT | LEAF
-
-
-@kernel
-def put_words(cells: Cells, values: Values, probability: Values, backoff: Values) -> None:
-    """The values of the single words."""
-    for word in range(len(probability)):
-        at = values_of(word)
-        values[at + PROBABILITY] = probability[word]
-        values[at + BACKOFF] = backoff[word]
-        if backoff[word] != 0.0:
-            cells[at + LINK] = ROOT
-
-
-@kernel
-def skip_leaves(cells: Cells, keys: Keys, first: int) -> None:
-    """Let each link name a node that matters."""
-    for bucket in range(first, len(cells) // BUCKET):
-        for k in range(HELD):
-            if keys[bucket * (BUCKET // 2) + k] != EMPTY:
-                at = values_of(bucket * 4 + k) + LINK
-                node: int = cells[at] & NODES
-                while node != ROOT and cells[values_of(node) + LINK] & LEAF:
-                    node = cells[values_of(node) + LINK] & NODES
-                cells[at] = node | (cells[at] & LEAF)
-
-
-@kernel
-def index_words(words: Bytes, offsets: Ints, slots: Keys) -> int:
-    """Fill the slots of a vocabulary; the number of a word that is there twice, or -1.
-
-    A slot is 32 bits of the hash and the number plus one; 0 is free. There is a power of two of them.
-    """
-    mask = np.uint64(len(slots) - 1)
-    for i in range(len(offsets) - 1):
-        start, end = offsets[i], offsets[i + 1]
-        key = scatter(hash_bytes(words, start, end))
-        if find_word(words, start, end, key, words, offsets, slots) >= 0:
-            return i
-        slot = key & mask
-        while slots[slot] != 0:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = ((key >> _32) << _32) | np.uint64(i + 1)
-    return -1
 
 
 @kernel
@@ -201,7 +137,10 @@ def number_of(data: Bytes, words: Bytes, offsets: Ints, slots: Keys) -> int:
 @kernel
 def find_words(data: Bytes, bounds: Ints, hashes: Keys, words: Bytes, offsets: Ints, slots: Keys, ids: Cells) -> None:
     """The numbers of words that stand one after another in `data`; 0, which is `<unk>`, for one not known."""
+    mask = np.uint64(len(slots) - 1)
     for i in range(len(hashes)):
+        if i + _AHEAD < len(hashes):
+            prefetch(slots, int(np.int64(scatter(hashes[i + _AHEAD]) & mask)))
         number = find_word(data, bounds[i], bounds[i + 1], scatter(hashes[i]), words, offsets, slots)
         ids[i] = max(number, 0)
 
@@ -246,7 +185,7 @@ def score_texts(
             word: int = ids[at] if at < lanes[k, _END] else end
             lanes[k, _WORD] = word
             if lanes[k, _NODE] != ROOT:
-                bucket = _home(_mixed(_key(lanes[k, _NODE], word)), first, buckets)
+                bucket = home(mixed_key(key_of(lanes[k, _NODE], word)), first, buckets)
                 prefetch(cells, bucket * BUCKET)
                 lanes[k, _BUCKET] = bucket
         k = 0
@@ -255,7 +194,7 @@ def score_texts(
             word = lanes[k, _WORD]
             found = word
             if node != ROOT:
-                key = _key(node, word)
+                key = key_of(node, word)
                 bucket = lanes[k, _BUCKET]
                 while True:
                     at = bucket * (BUCKET // 2)
@@ -265,7 +204,7 @@ def score_texts(
                         found = bucket * 4 + 1
                     elif keys[at + 2] == key:
                         found = bucket * 4 + 2
-                    elif cells[bucket * BUCKET + _SPILLED] & _spill_bit(_mixed(key)) != 0:
+                    elif cells[bucket * BUCKET + SPILLED] & spill_bit(mixed_key(key)) != 0:
                         bucket = bucket + 1 if bucket + 1 < buckets else first
                         continue
                     else:

@@ -2,12 +2,12 @@
 
     build_tables("wiki.arpa", "wiki.ngram")
     tables = load("wiki.ngram")                 # mapped, not read: workers share its pages
-    tables.score(form.words(batch))             # log10 P of each text
+    tables.score(form_words(batch, form))           # log10 P of each text
 
 Size: 29 bytes for each n-gram of order 2 or more (64 for three, in buckets that are three quarters full), and for
 each word 40 to 56 bytes and its spelling. (KenLM's probing tables take 24 and, for the highest order, 18.)
 
-The file: 16 bytes of magic with the version, the length and the xxh3-64 of a JSON head (two little-endian 64-bit
+The file, little-endian: 16 bytes of magic with the version, the length and the xxh3-64 of a JSON head (two 64-bit
 numbers), the head, and the arrays, each at a multiple of 64 bytes. The head says where they are and, if the ARPA
 file had a card, how text is prepared. A file that is not as long as its head says, or whose head does not have its
 hash, is refused.

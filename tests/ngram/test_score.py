@@ -135,6 +135,10 @@ def test_a_model_of_order_1_needs_no_context(tmp_path: Path) -> None:
     assert scores(load(write_arpa(tmp_path / "m.arpa", [single])), ["a a x"]).tolist() == [-5.0]
 
 
+def test_texts_of_unknown_words_alone_score_as_in_kenlm(arpa: str, tables: Tables) -> None:
+    same_as_library(tables, library(arpa), ["x", "x y", "日本 語 " * 500])
+
+
 def test_a_million_times_one_word_is_the_sum_of_it(tables: Tables) -> None:
     # After the first, each "a" follows "a": its own probability and the back-off of the one before.
     each, first, last = -1.285941 - 0.69897, -1.285941 - 0.4149733, -1.029493 - 0.69897
