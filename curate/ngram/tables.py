@@ -2,7 +2,7 @@
 
     build_tables("wiki.arpa", "wiki.ngram")
     tables = load("wiki.ngram")                 # mapped, not read: workers share its pages
-    tables.score(form_words(batch, form))           # log10 P of each text
+    tables.score(form_words(batch, form))       # log10 P of each text
 
 Size: 29 bytes for each n-gram of order 2 or more (64 for three, in buckets that are three quarters full), and for
 each word 40 to 56 bytes and its spelling. (KenLM's probing tables take 24 and, for the highest order, 18.)

@@ -74,7 +74,7 @@ def perplexity(
     logarithms: Logarithms
     card: TextForm | None = None
     if binary:
-        logarithms = _library(path)
+        logarithms = through_library(path)
     else:
         tables = load(path)
         card = tables.form
@@ -125,8 +125,12 @@ def _form(
     return form
 
 
-def _library(path: str) -> Logarithms:
-    """A KenLM binary, asked through the package `kenlm`."""
+def through_library(path: str) -> Logarithms:
+    """log10 P of each text by the package `kenlm`, for its binary files; it reads ARPA files, too.
+
+    Raises:
+        ModelError: the package is not here, or cannot load the file.
+    """
     try:
         kenlm = importlib.import_module("kenlm")
     except ImportError:

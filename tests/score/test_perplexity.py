@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import sentencepiece
@@ -13,9 +14,10 @@ import zstandard
 
 from curate.errors import ConfigError, ModelError
 from curate.files import content_hash
-from curate.ngram import build_tables
-from curate.score.perplexity import perplexity
+from curate.ngram import build_tables, load
+from curate.score.perplexity import perplexity, through_library
 from curate.text.batch import TextBatch
+from curate.text.form_words import form_words
 from curate.text.normalise import TextForm, card_path, ccnet, read_form
 from tests.ngram.models import library, library_score, train
 
@@ -160,6 +162,16 @@ def test_nothing_but_a_kenlm_binary_needs_the_library(
     (tmp_path / "m.binary").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(200))
     with pytest.raises(ModelError, match="needs the package `kenlm`"):
         perplexity(model=str(tmp_path / "m.binary"), normaliser="none")
+
+
+def test_the_library_for_kenlm_binaries_gives_the_same_numbers(trained: str) -> None:
+    # The package writes no binaries; what it is asked, and how, is the same for the ARPA file.
+    words = form_words(TextBatch.of(["the tide came in", "x", "", "tide " * 10_000]), TextForm("none", "whitespace"))
+    theirs = through_library(trained)(words)
+    ours = load(trained).score(words)
+    counts = np.diff(words.offsets)
+    for i in np.flatnonzero(counts):
+        assert abs(theirs[i] - ours[i]) <= 1e-5 * (counts[i] + 1)
 
 
 def test_an_impossible_text_has_the_largest_perplexity(tmp_path: Path) -> None:
