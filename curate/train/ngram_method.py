@@ -1,11 +1,15 @@
 """The method `ngram` of the `train` step: counts by shard through the engine, then one fit.
 
 lm: {train: {ngram: {from: good, order: 5}}}
+
+The step's model is `model.ngram`, tables that all workers of a machine share; `model.arpa` is the same for other tools.
 """
 
 from __future__ import annotations
 
 import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +19,8 @@ from curate import files
 from curate.errors import ConfigError
 from curate.files import ModelFile
 from curate.map_shard import ShardTask
+from curate.ngram.arpa import read_arpa
+from curate.ngram.tables import save
 from curate.step import Job, Receipt, Result
 from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path, check_sentencepiece
 from curate.train.method import Method, Sources, result, roles, shard_texts
@@ -23,6 +29,7 @@ from curate.train.ngram_counts import count_shard
 from curate.train.ngram_plan import Options, thresholds
 
 ARPA = "model.arpa"
+TABLES = "model.ngram"
 
 
 class Ngram(Method):
@@ -70,7 +77,18 @@ class Ngram(Method):
         model = files.join(job.folder, ARPA)
         options = Options(prune=tuple(self.prune), vocabulary=self.vocabulary)
         card = fit_stages(job.map, files.join(job.scratch, "fit"), counted, model, options)
-        return result(job, ARPA, card, [ARPA, card_path(ARPA)])
+        _write_tables(model, files.join(job.folder, TABLES), form)
+        return result(job, TABLES, card, [TABLES, ARPA, card_path(ARPA)])
+
+
+def _write_tables(arpa: str, path: str, form: TextForm) -> None:
+    if not files.is_remote(arpa):
+        save(read_arpa(arpa), path, form)
+        return
+    with tempfile.NamedTemporaryFile() as copy, files.open_input(arpa) as stream:
+        shutil.copyfileobj(stream, copy)
+        copy.flush()
+        save(read_arpa(copy.name), path, form)
 
 
 @dataclass(frozen=True)
