@@ -110,11 +110,10 @@ def middle(values: Numbers) -> Numbers:
 
 def preferences(run: Path, chance: np.random.Generator) -> dict[str, Numbers]:
     """By name of the choice: a number for each piece of the pool, the higher the sooner it is taken."""
-    scores = {
-        name: np.nan_to_num(np.asarray(v, np.float64)) for name, v in columns(run, "scores").items() if name != "id"
-    }
+    found = columns(run, "scores")
+    scores = {name: np.nan_to_num(v.astype(np.float64)) for name, v in found.items() if v.dtype.kind in "fiu"}
     rules = sum(columns(run, f"rules-{preset}")["keep"].astype(np.float64) for preset in RULES)
-    english = np.where(columns(run, "scores")["language"] == "en", scores["language_score"], 0.0)
+    english = np.where(found["language"] == "en", scores["language_score"], 0.0)
     noise = chance.gumbel(size=len(english))
     return {
         "random": np.zeros(len(english)),
