@@ -1,6 +1,6 @@
 """Does a model learn more from the half of a mixed pool that a scorer prefers than from a random half?
 
-    python benchmarks/better_half.py [--data ../shared/data] [--seeds 3] [--tokens 600000]
+    python benchmarks/better_half.py [--data ../shared/data] [--seeds 3] [--tokens 500000]
 
 For each seed, the documents of `hq_text` are dealt into three: some are held out, some are the reference that the
 scorers learn from, some go into the pool. The pool also has web pages as they come (English and German), chat and ads,
@@ -31,7 +31,7 @@ from pool import make
 from tokenizers import Tokenizer
 
 BUILD = Path("build/better-half")
-SMALL = "vocabulary: 2048, layers: 4, width: 128, heads: 4, kv_heads: 4, context: 256, batch_tokens: 4096, lr: 0.003"
+SMALL = "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128, batch_tokens: 1024, lr: 0.004"
 SCORES = """
 name: run
 steps:
@@ -49,7 +49,7 @@ steps:
       gopher_quality: {}
       gopher_repetition: {}
       fineweb: {}
-      c4: {}
+      c4: {variant: paper}
       markup: {}
       language: {model: DATA/lid.176.ftz, languages: [en]}
       quality: {model: classifier}
@@ -60,7 +60,7 @@ steps:
   rules-gopher-quality: {filter: {from: scores, rules: [{preset: gopher-quality}]}}
   rules-gopher-repetition: {filter: {from: scores, rules: [{preset: gopher-repetition}]}}
   rules-fineweb-quality: {filter: {from: scores, rules: [{preset: fineweb-quality}]}}
-  rules-c4-paper: {filter: {from: scores, rules: [{preset: c4-paper}]}}
+  rules-c4-page-paper: {filter: {from: scores, rules: [{preset: c4-page-paper}]}}
 """
 LEARN = """
 name: run
@@ -74,7 +74,7 @@ steps:
   causal: {score: {from: held, causal_lm: {model: small}}}
   grams: {score: {from: held_pieces, perplexity: {model: ngram}}}
 """
-RULES = ("gopher-quality", "gopher-repetition", "fineweb-quality", "c4-paper")
+RULES = ("gopher-quality", "gopher-repetition", "fineweb-quality", "c4-page-paper")
 Numbers = npt.NDArray[np.float64]
 Table = dict[str, npt.NDArray[np.generic]]
 
@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of test data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=600_000, help="how many tokens each causal LM is trained on")
+    parser.add_argument("--tokens", type=int, default=500_000, help="how many tokens each causal LM is trained on")
     args = parser.parse_args()
     found = [measure(args.data, seed, args.tokens) for seed in range(args.seeds)]
     print("| the half taken | 4-gram perplexity | ratio to random | causal LM perplexity | ratio to random |")

@@ -31,13 +31,13 @@ _WIDTH = 60
 _SAME = 1e-5
 
 
-def explain_row(datasets: Sequence[Dataset], row: str, config: str) -> Iterator[str]:
+def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None) -> Iterator[str]:
     """Lines that tell the story of a row, by its id or the beginning of it.
 
     Args:
         datasets: the outputs of a run.
         row: the id.
-        config: the run's resolved config; it names the models.
+        config: the run's resolved config, which names the models; without it nothing is said of scores' words.
 
     Raises:
         ConfigError: no row, or several, have such an id.
@@ -119,8 +119,10 @@ def _sampled(rule: Mapping[str, Plain], score: float, row: str) -> tuple[float, 
     return float(keys[0]), f"(score / {temperature:g} + noise) must be at least {float(str(rule['value'])):.6g}"
 
 
-def _scorers(config: str) -> dict[str, ScoreConfig]:
+def _scorers(config: str | None) -> dict[str, ScoreConfig]:
     """The score steps of a resolved config."""
+    if config is None:
+        return {}
     steps = configuration.load(config).data["steps"]
     assert isinstance(steps, dict)
     return {
@@ -140,9 +142,11 @@ def _moved(
     """What moved the score in a column, if a fastText model gave it: the logit's parts, the largest first."""
     scorer = column.removesuffix("_score")
     entry = config.entries.get(column) or config.entries.get(scorer)
-    text = next((row["text"] for data, row in found if data.manifest.step == config.source and "text" in row), None)
+    if entry is None:
+        return
+    text = next((row.get(entry.column) for data, row in found if data.manifest.step == config.source), None)
     score = values[column]
-    if entry is None or not isinstance(text, str) or not isinstance(score, float):
+    if not isinstance(text, str) or not isinstance(score, float):
         return
     if entry.scorer == "quality" and column in config.entries:
         label = dict(entry.args)["label"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.score.fasttext_file import HIERARCHICAL, SOFTMAX, FastTextFile, read_model
-from curate.score.fasttext_kernel import BUCKET, MAXN, NGRAMS, WORDS, add_subwords, is_label
+from curate.score.fasttext_kernel import BUCKET, MAXN, NGRAMS, WORDS, add_subwords, bucket_row, is_label
 from curate.score.fasttext_labels import PREFIX, find_label
 from curate.score.fasttext_linear import Features, features, linear_model, output, valid
 from curate.score.fasttext_tree import build_tree, path_to
@@ -69,8 +69,8 @@ class Logit:
             key = first
             for j in range(i + 1, min(len(words), i + longest)):
                 key = (key * _MIX + words[j][1]) % 2**64
-                row = _row(self.features, key % bucket)
-                if row is not None:
+                row = bucket_row(np.int64(key % bucket), self.features.pruned, self.features.settings[WORDS])
+                if row >= 0:
                     phrase = " ".join(word for word, *_ in words[i : j + 1])
                     parts.setdefault(phrase, []).append(float(self.features.table[row, 0]))
                     size += 1
@@ -154,12 +154,3 @@ def _unknown(known: Features, batch: TextBatch, start: int, end: int) -> tuple[f
     sums = np.zeros((1, 1))
     rows = add_subwords(batch.data, start, end, known.settings, known.pruned, known.table, sums, 0)
     return float(sums[0, 0]), rows
-
-
-def _row(known: Features, bucket: int) -> int | None:
-    """The row of a bucket, if it has one."""
-    words = int(known.settings[WORDS])
-    if not len(known.pruned):
-        return words + bucket
-    kept = int(known.pruned[bucket])
-    return words + kept if kept >= 0 else None

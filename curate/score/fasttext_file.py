@@ -25,7 +25,7 @@ from curate.errors import ModelError
 from curate.files import is_remote
 from curate.score.fasttext_file_kernel import scan_entries
 from curate.score.fasttext_matrix import Matrix, read_matrix
-from curate.text.native import Bytes, Chars, Ints
+from curate.text.native import Bytes, Ints
 
 MAGIC = 793712314
 VERSIONS = (11, 12)
@@ -40,7 +40,7 @@ class FastTextFile:
     """A model as its file has it; labels are spelt as there, with their prefix.
 
     Entry i of the dictionary is `letters[offsets[i]:offsets[i + 1]]`: first the `words`, then the labels.
-    `pruned[b]` is the row after the words of bucket b, or -1 where there is none; it is empty where none is missing.
+    `pruned` has a bucket and its row after the words, for each bucket that has one; None where none was thrown away.
     """
 
     path: str
@@ -55,7 +55,7 @@ class FastTextFile:
     offsets: Ints
     labels: tuple[str, ...]
     label_counts: tuple[int, ...]
-    pruned: Chars
+    pruned: npt.NDArray[np.int32] | None
     input: Matrix
     output: Matrix
 
@@ -97,7 +97,7 @@ def local_model(path: str) -> str:
         ModelError: it is remote or not there.
     """
     if is_remote(path):
-        raise ModelError(f"{path}: the library reads local files only; copy the model and name the copy")
+        raise ModelError(f"{path}: a model is read from a local file; copy the model and name the copy")
     path = path.removeprefix("file://")
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file; check `model:` (paths start at the working folder)")
@@ -127,13 +127,15 @@ def _read(path: str, data: mmap.mmap, settings: tuple[int, ...], version: int) -
     )
     if counts[words:].min(initial=0) < 0 or sum(counts[words:].tolist()) >= 10**15:
         raise ValueError("the counts of its labels make no sense")
-    pruned = np.empty(0, np.int32)
+    pruned = None
     if kept >= 0:
         pairs = np.frombuffer(data[at : at + 8 * kept], "<i4")
         if len(pairs) != 2 * kept:
             raise ValueError("it ends in the dictionary")
         at += 8 * kept
-        pruned = _pruned(pairs.reshape(-1, 2), bucket if hashes else 0)
+        pruned = pairs.reshape(-1, 2)
+        if kept and (pruned.min() < 0 or pruned[:, 0].max() >= bucket or pruned[:, 1].max() >= kept):
+            raise ValueError("an index of a pruned bucket is out of range")
     source, at = read_matrix(path, data, at, dimension, quantised=struct.unpack_from("<?", data, at)[0])
     quantised = source.quantised and struct.unpack_from("<?", data, at)[0]
     output, at = read_matrix(path, data, at, dimension, quantised=quantised)
@@ -172,13 +174,3 @@ def _dictionary(data: Bytes, at: int, entries: int, words: int) -> tuple[Bytes, 
     letters = np.empty(offsets[-1], np.uint8)
     scan_entries(data, at, words, letters, offsets, counts)
     return letters, offsets, counts, end
-
-
-def _pruned(pairs: npt.NDArray[np.int32], bucket: int) -> Chars:
-    """For each bucket its row after the words, or -1."""
-    rows = np.full(max(bucket, 1), -1, np.int32)
-    if bucket:
-        if len(pairs) and (pairs.min() < 0 or pairs[:, 0].max() >= bucket or pairs[:, 1].max() >= len(pairs)):
-            raise ValueError("an index of a pruned bucket is out of range")
-        rows[pairs[:, 0]] = pairs[:, 1]
-    return rows

@@ -35,16 +35,38 @@ SETTINGS = 5
 
 BLOCK = 2048  # words at a time; sums do not depend on how texts are cut into batches
 _MIX = np.uint64(116049371)
+_SCATTER = np.uint32(2654435769)  # 2**32 over the golden ratio
+_EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_NUMBER = np.uint64(0x7FFF_FFFF)
+_ZERO, _ONE, _32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _LABEL = np.frombuffer(b"__label__", np.uint8)
 
 
-@inlined
-def _row(number: np.int64, pruned: Chars, words: np.int64) -> np.int64:
+@kernel
+def fill_rows(pairs: npt.NDArray[np.int32], pruned: Keys) -> None:
+    """The table of the buckets that quantisation has kept: bucket and row of each, in the first free slot."""
+    size = np.uint64(len(pruned))
+    for i in range(len(pruned)):
+        pruned[i] = _EMPTY
+    for i in range(pairs.shape[0]):
+        at = (np.uint64(np.uint32(np.uint32(pairs[i, 0]) * _SCATTER)) * size) >> _32
+        while pruned[at] != _EMPTY:
+            at = at + _ONE if at + _ONE < size else _ZERO
+        pruned[at] = (np.uint64(pairs[i, 0]) << _32) | np.uint64(pairs[i, 1])
+
+
+@kernel
+def bucket_row(number: np.int64, pruned: Keys, words: np.int64) -> np.int64:
     """The row of a bucket, or -1 where quantisation has thrown it away."""
-    if len(pruned) == 0:
+    size = np.uint64(len(pruned))
+    if size == _ZERO:
         return words + number
-    kept = np.int64(pruned[number])
-    return words + kept if kept >= 0 else np.int64(-1)
+    at = (np.uint64(np.uint32(np.uint32(number) * _SCATTER)) * size) >> _32
+    while pruned[at] != _EMPTY:
+        if pruned[at] >> _32 == np.uint64(number):
+            return words + np.int64(pruned[at] & _NUMBER)
+        at = at + _ONE if at + _ONE < size else _ZERO
+    return np.int64(-1)
 
 
 @inlined
@@ -55,7 +77,7 @@ def _add(table: Rows, row: np.int64, sums: Floats, to: int) -> None:
 
 @kernel
 def add_subwords(
-    data: Bytes, start: int, end: int, settings: Ints, pruned: Chars, table: Rows, sums: Floats, to: int
+    data: Bytes, start: int, end: int, settings: Ints, pruned: Keys, table: Rows, sums: Floats, to: int
 ) -> int:
     """Add the rows of the character n-grams of `<word>` to sums[to]; how many they are."""
     size = end - start + 2
@@ -76,7 +98,7 @@ def add_subwords(
                 if j >= size - 1 or data[start + j - 1] & 0xC0 != 0x80:
                     break
             if chars >= minn and not (chars == 1 and (i == 0 or j == size)):
-                row = _row(np.int64(key % bucket), pruned, words)
+                row = bucket_row(np.int64(key % bucket), pruned, words)
                 if row >= 0:
                     _add(table, row, sums, to)
                     count += 1
@@ -86,7 +108,7 @@ def add_subwords(
 
 @kernel
 def sum_subwords(
-    letters: Bytes, word_offsets: Ints, settings: Ints, pruned: Chars, table: Rows, sizes: Chars, sums: Floats
+    letters: Bytes, word_offsets: Ints, settings: Ints, pruned: Keys, table: Rows, sizes: Chars, sums: Floats
 ) -> None:
     """Turn the row of each word into the sum of its own and its n-grams' rows; `sizes` says of how many."""
     for word in range(settings[WORDS]):
@@ -124,7 +146,7 @@ def add_words(
     count: int,
     settings: Ints,
     sizes: Chars,
-    pruned: Chars,
+    pruned: Keys,
     table: Rows,
     sums: Floats,
     to: int,
@@ -157,7 +179,7 @@ def add_words(
 
 @kernel
 def add_ngrams(
-    hashes: Hashes, count: int, kept: int, settings: Ints, pruned: Chars, keys: Keys, table: Rows, sums: Floats, to: int
+    hashes: Hashes, count: int, kept: int, settings: Ints, pruned: Keys, keys: Keys, table: Rows, sums: Floats, to: int
 ) -> int:
     """Add the rows of the word n-grams that end at word `kept` or later; how many they are. `keys` is room."""
     bucket, words, single = np.uint64(settings[BUCKET]), settings[WORDS], table.shape[1] == 1 and len(pruned) == 0
@@ -177,7 +199,7 @@ def add_ngrams(
             found += last - first
         else:
             for i in range(first, last):
-                row = _row(np.int64(keys[i] % bucket), pruned, words)
+                row = bucket_row(np.int64(keys[i] % bucket), pruned, words)
                 if row >= 0:
                     _add(table, row, sums, to)
                     found += 1
@@ -190,7 +212,7 @@ def sum_features(
     offsets: Ints,
     slots: Keys,
     sizes: Chars,
-    pruned: Chars,
+    pruned: Keys,
     settings: Ints,
     table: Rows,
     starts: Ints,

@@ -40,6 +40,7 @@ from curate.score.fasttext_kernel import (
     SETTINGS,
     Floats,
     Rows,
+    fill_rows,
     sum_features,
     sum_subwords,
 )
@@ -58,7 +59,7 @@ class Features:
 
     slots: Keys
     sizes: Chars  # of how many rows a word's is the sum
-    pruned: Chars
+    pruned: Keys  # which buckets have rows; empty where all have
     settings: Ints
     table: Rows
 
@@ -176,10 +177,14 @@ def features(file: FastTextFile, directions: Floats | None) -> Features:
             project(rows, np.ascontiguousarray(directions.T), table[first : first + len(rows)])
     slots = np.empty((len(file.offsets) * 3 // 2 + 1, 2), np.uint64)
     fill_slots(file.letters, file.offsets, slots)
-    settings = np.zeros(SETTINGS, np.int64)
+    # Most buckets that are asked for are not there, which a sparse table says at once.
+    pruned = np.empty(0 if file.pruned is None else 8 * len(file.pruned) + 1, np.uint64)
+    if file.pruned is not None:
+        fill_rows(file.pruned, pruned)
+    settings = np.empty(SETTINGS, np.int64)
     settings[:] = file.words, file.word_ngrams, file.bucket, file.minn, file.maxn
     sizes = np.empty(file.words if file.maxn > 0 else 0, np.int32)
     if file.maxn > 0:
         sums = np.empty((1, width))
-        sum_subwords(file.letters, file.offsets, settings, file.pruned, table, sizes, sums)
-    return Features(slots, sizes, file.pruned, settings, _finite(file, table))
+        sum_subwords(file.letters, file.offsets, settings, pruned, table, sizes, sums)
+    return Features(slots, sizes, pruned, settings, _finite(file, table))

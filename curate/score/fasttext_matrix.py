@@ -52,7 +52,8 @@ class Matrix:
             rows = np.concatenate([each[codes[:, i]] for i, each in enumerate(self.centroids)], axis=1)
             if self.norms_at is not None and self.norm_centroids is not None:
                 norms = _bytes(stream.fileno(), self.norms_at + first, last - first)
-                rows *= self.norm_centroids[norms]
+                with np.errstate(over="ignore"):  # what is not finite then is found by whoever reads
+                    rows *= self.norm_centroids[norms]
             return rows
 
     def blocks(self) -> Iterator[tuple[int, Rows]]:
@@ -94,13 +95,14 @@ def _centroids(data: mmap.mmap, at: int, dimension: int) -> tuple[tuple[Rows, ..
     end = at + 4 * _CENTROIDS * dimension
     _check(end <= len(data))
     values = np.frombuffer(data[at:end], "<f4")
+    _check(bool(np.isfinite(values).all()))
     full = [values[i * _CENTROIDS * width :][: _CENTROIDS * width].reshape(-1, width) for i in range(parts - 1)]
     return (*full, values[(parts - 1) * _CENTROIDS * width :].reshape(_CENTROIDS, last)), end
 
 
 def _check(condition: bool) -> None:
     if not condition:
-        raise ValueError("it ends in a matrix, or the matrix has other sizes than the model")
+        raise ValueError("it ends in a matrix, or the matrix has other sizes than the model, or no numbers")
 
 
 def _bytes(handle: int, at: int, size: int) -> npt.NDArray[np.uint8]:

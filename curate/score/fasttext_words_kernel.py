@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.native import Bytes, Ints, Keys, inlined, kernel
-from curate.text.utf8 import BASE, decode, decode_before, hash_bytes, is_space
+from curate.text.simd import BASE
+from curate.text.utf8 import decode, decode_before, hash_bytes, is_space
 
 Hashes = npt.NDArray[np.uint32]
 

@@ -37,16 +37,15 @@ def lines(*, splitter: Splitter = "uax29", short_line: int = 30) -> Scorer:
     Lengths are in code points. A paragraph is a run of lines without a blank one between.
 
     Columns, int32: `lines`; `paragraphs`; `max_line_length`; `max_char_run`, the longest run of one character in a
-    line, white space passed over; `max_word_run`, of one word. Float64: `blank_lines`, of all lines (nothing after the last line feed is
-    none);
-    `mean_line_length`, `median_line_length`, `mean_paragraph_length`; `mean_words` of a line. Float64, shares of
-    the lines: `short_lines` (at most `short_line`); `upper_lines` (more than half of the characters are upper-case
-    letters); `numeric_lines` (a digit and no letter); `counter_lines` ("3 likes"); `single_word_lines`;
-    `punct_lines` (end in terminal punctuation of any script); `ellipsis_lines` (end in `...` or `…`);
-    `bullet_lines`. Float64, shares of the characters: `short_line_chars`, and `repeated_chars`, those of one to
-    four characters written four times or more in a row. Float64, shares of the words: `repeated_words`, those in
-    the second and later copies of one to four words in a row; `removed_words`, those of the lines that RefinedWeb
-    removes (it drops a document of more than 0.05).
+    line, white space passed over; `max_word_run`, of one word. Float64: `blank_lines`, of all lines (what follows
+    the last line feed is none); `mean_line_length`, `median_line_length`, `mean_paragraph_length`; `mean_words` of
+    a line. Float64, shares of the lines: `short_lines` (at most `short_line`); `upper_lines` (more than half of the
+    characters are upper-case letters); `numeric_lines` (a digit and no letter); `counter_lines` ("3 likes");
+    `single_word_lines`; `punct_lines` (end in terminal punctuation of any script); `ellipsis_lines` (end in `...`
+    or `…`); `bullet_lines`. Float64, shares of the characters: `short_line_chars`, and `repeated_chars`, those of
+    one to four characters written four times or more in a row. Float64, shares of the words: `repeated_words`,
+    those in the second and later copies of one to four words in a row; `removed_words`, those of the lines that
+    RefinedWeb removes (it drops a document of more than 0.05).
     """
 
     def score(batch: TextBatch) -> Columns:

@@ -33,7 +33,7 @@ from curate.score.scorer import Columns, Scorer
 from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
 
-VERSION = 1
+VERSION = 2
 TEXT = "text"
 # What a scorer reads unless it is told otherwise, where that is not the text.
 READS = {"url": "url"}
@@ -139,9 +139,10 @@ def run(job: Job, config: ScoreConfig) -> Result:
 
 
 def _check_columns(job: Job, columns: Mapping[str, str]) -> None:
-    """See that every column is there and holds strings, before a shard is read."""
-    schema = job.inputs["from"].schema()
-    for name, column in columns.items():
+    """See that every column but the text is there and holds strings, before a shard is read."""
+    others = {name: column for name, column in columns.items() if column != TEXT}
+    schema = job.inputs["from"].schema() if others else pa.schema([])  # a look at every shard
+    for name, column in others.items():
         where: Path = ("steps", job.step.name, job.step.kind, name, "column")
         if column not in schema.names:
             raise BadValue(where, f"the documents have no column {column!r}; {nearest(column, schema.names)}")

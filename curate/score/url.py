@@ -38,6 +38,7 @@ def url(
     soft_words: ModelFile | None = None,
     substrings: ModelFile | None = None,
     soft_at_least: int = 2,
+    host: bool = False,
 ) -> Scorer:
     """Whether a URL is listed, and why. A document without a URL has nulls; one whose URL has no host is not listed.
 
@@ -45,8 +46,8 @@ def url(
     the port and letter case of hosts and words do not count.
 
     Columns: `listed` (bool); `reason` (string), the first of "domain", "subdomain", "url", "word", "soft-words"
-    and "substring" that holds, null where none does; `host` (string), in lower case, null where there is none;
-    `words` and `soft_words` (int32), how many different ones the URL has.
+    and "substring" that holds, null where none does; `words` and `soft_words` (int32), how many different ones
+    the URL has; and where it is asked for, `host` (string), in lower case, null where there is none.
 
     Args:
         domains: a host is listed where it or any domain above it is: `example.com` lists `www.example.com`.
@@ -56,6 +57,7 @@ def url(
         soft_words: `soft_at_least` different ones are needed.
         substrings: one of them in the URL's letters and digits, all else left out.
         soft_at_least: how many soft words list a URL.
+        host: whether to give the host too. A crawl has millions of them.
 
     Raises:
         ModelError: a list has no entry, or its gzip is damaged.
@@ -79,13 +81,15 @@ def url(
         hits = found.counts >= needed
         listed = hits.any(axis=1)
         first = pa.array(hits.argmax(axis=1), mask=~listed)
-        return {
+        columns = {
             "listed": pa.array(listed),
             "reason": pa.DictionaryArray.from_arrays(first, pa.array(REASONS)).cast(pa.string()),
-            "host": _hosts(batch, found.start, found.end),
             "words": pa.array(np.ascontiguousarray(found.counts[:, 3])),
             "soft_words": pa.array(np.ascontiguousarray(found.counts[:, 4])),
         }
+        if host:
+            columns["host"] = _hosts(batch, found.start, found.end)
+        return columns
 
     return score
 

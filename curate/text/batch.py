@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.errors import CurateError
-from curate.text.native import Bytes, Ints
+from curate.text.native import Bytes, Ints, Keys
 
 __all__ = ["Bytes", "Ints", "Lines", "TextBatch", "Words"]
 
@@ -73,6 +73,8 @@ class Lines:
 class TextBatch:
     """UTF-8 bytes and offsets of an Arrow string column; tokenises at most once per splitter.
 
+    `tokenisations` counts the calls of each splitter, and of "lines".
+
     `data` is a read-only view of the column's buffer, `offsets` has one more entry than there are
     texts, and `valid` is false where the text is null (a null text is an empty one). The bytes are
     not checked: a column may hold invalid UTF-8.
@@ -96,6 +98,7 @@ class TextBatch:
         self.tokenisations = Counter()
         self._array = array
         self._words: dict[str, Words] = {}
+        self._bits: Keys | None = None
         self._lines: Lines | None = None
         self._strings: list[str] | None = None
 
@@ -107,13 +110,21 @@ class TextBatch:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def bits(self) -> Keys:
+        """The bitmaps of character classes, see `curate.text.bitmaps`; computed by the first call."""
+        if self._bits is None:
+            from curate.text.bitmaps import bitmaps
+
+            self._bits = bitmaps(self.data, self.offsets)
+        return self._bits
+
     def words(self, splitter: str = "uax29") -> Words:
         """The words by `whitespace`, `uax29` or `treebank`; computed by the first call."""
         found = self._words.get(splitter)
         if found is None:
             from curate.text.split import split
 
-            found = split(self.data, self.offsets, splitter)
+            found = split(self.data, self.bits(), self.offsets, splitter)
             self._words[splitter] = found
             self.tokenisations[splitter] += 1
         return found
@@ -123,7 +134,8 @@ class TextBatch:
         if self._lines is None:
             from curate.text.split import split_lines
 
-            self._lines = split_lines(self.data, self.offsets)
+            self._lines = split_lines(self.data, self.bits(), self.offsets)
+            self.tokenisations["lines"] += 1
         return self._lines
 
     def strings(self) -> list[str]:

@@ -32,9 +32,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.text.batch import Bytes, Ints, TextBatch
-from curate.text.c4_scan import HAS_BRACE, HAS_JAVASCRIPT, HAS_LOREM, HAS_POLICY, count_chars, scan, trim
+from curate.text.bitmaps import BLANK, BREAK, bitmaps, count_runs, next_clear, next_set, trimmed
+from curate.text.c4_scan import HAS_BRACE, HAS_JAVASCRIPT, HAS_LOREM, HAS_POLICY, count_chars, has_long_word, phrases
 from curate.text.citations import without_citations
-from curate.text.native import kernel
+from curate.text.marks import break_size
+from curate.text.native import Keys, kernel
 from curate.text.sentences import count_sentences
 
 Variant = Literal["paper", "code"]
@@ -95,6 +97,7 @@ def judge(batch: TextBatch, *, variant: Variant, terminal_punctuation: bool, edi
     lines. `three_long_lines` is mC4's rule: at least three lines of 200 characters, removed lines included.
     """
     data, offsets = without_citations(batch.data, batch.offsets)
+    bits = batch.bits() if offsets[-1] - offsets[0] == batch.offsets[-1] - batch.offsets[0] else bitmaps(data, offsets)
     rows = len(batch)
     counts = np.zeros((rows, len(COUNTS)), dtype=np.int32)
     flags = np.zeros(rows, dtype=np.uint8)
@@ -102,7 +105,7 @@ def judge(batch: TextBatch, *, variant: Variant, terminal_punctuation: bool, edi
     out = np.empty(int(offsets[-1] - offsets[0]) if edit else 0, dtype=np.uint8)
     out_offsets = np.zeros(rows + 1, dtype=np.int64)
     words, sentences = LEAST[variant]
-    _judge(data, offsets, words, sentences, terminal_punctuation, edit, counts, flags, reason, out, out_offsets)
+    _judge(data, bits, offsets, words, sentences, terminal_punctuation, edit, counts, flags, reason, out, out_offsets)
     text = None
     if edit:
         valid = None if batch.valid.all() else pa.array(batch.valid).buffers()[1]
@@ -159,6 +162,7 @@ def _verdict(
 @kernel
 def _judge(
     data: Bytes,
+    bits: Keys,
     offsets: Ints,
     least_words: int,
     least_sentences: int,
@@ -178,8 +182,13 @@ def _judge(
         long_lines = 0
         begin = to
         while at < high:
-            end, following, words, long_word, flags = scan(data, at, high)
-            first, last = trim(data, at, end)
+            end = next_set(bits, BREAK, at, high)
+            following = end + break_size(data, end, high)
+            first = next_clear(bits, BLANK, at, end)
+            last = trimmed(bits, BLANK, first, end)
+            words = count_runs(bits, BLANK, first, last)
+            long_word = has_long_word(data, bits, first, last)
+            flags = phrases(data, bits, at, end)
             if end - at >= _LONG_LINE and long_lines < _LONG_LINES:
                 long_lines += count_chars(data, at, end) >= _LONG_LINE
             at = following
@@ -195,7 +204,7 @@ def _judge(
                     doc_flags[row] |= _DOC_BRACE
                 if reason[row] < 0:
                     reason[row] = 0 if flags & HAS_LOREM else 1
-            counts[row, _SENTENCES] += count_sentences(data, first, last)
+            counts[row, _SENTENCES] += count_sentences(data, bits, first, last)
             if edit:
                 if to > begin:
                     out[to] = 0x0A

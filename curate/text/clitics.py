@@ -14,7 +14,7 @@ from curate.text.native import Bytes, Ints, Props, inlined, kernel
 from curate.text.props import ALNUM, CLASS_MASK, EXTEND
 from curate.text.utf8 import decode, decode_before
 
-WORD, OPENS, CLOSES = range(3)  # the last two are quotes, which are written otherwise than they stand
+AS_IT_IS, OPENS, CLOSES = range(3)  # the last two are quotes, which are written otherwise than they stand
 
 # Words that are written as one and counted as two, after three letters. "wanna" comes last, as it must end
 # the piece.
@@ -97,7 +97,7 @@ def add_words(data: Bytes, start: int, end: int, props: Props, spans: Ints, coun
     while at < end and data[at] < 0x80 and props[data[at]] & ALNUM:
         at += 1
     if at == end and not may_be_fused(data, start, end):
-        return add_word(start, end, WORD, spans, count)
+        return add_word(start, end, AS_IT_IS, spans, count)
     from_here = start
     at = start
     while at + 4 <= end:
@@ -109,13 +109,13 @@ def add_words(data: Bytes, start: int, end: int, props: Props, spans: Ints, coun
             at += 1
             continue
         if from_here < at:
-            count = add_word(from_here, at, WORD, spans, count)
-        count = add_word(at, at + first, WORD, spans, count)
-        count = add_word(at + first, at + first + second, WORD, spans, count)
+            count = add_word(from_here, at, AS_IT_IS, spans, count)
+        count = add_word(at, at + first, AS_IT_IS, spans, count)
+        count = add_word(at + first, at + first + second, AS_IT_IS, spans, count)
         at += first + second
         from_here = at
     if from_here < end:
-        count = add_word(from_here, end, WORD, spans, count)
+        count = add_word(from_here, end, AS_IT_IS, spans, count)
     return count
 
 

@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from curate.text.batch import TextBatch
 from curate.text.native import Bools, Bytes, Floats, Ints, inlined, kernel
-from curate.text.utf8 import BASE, decode, scatter
+from curate.text.simd import BASE
+from curate.text.utf8 import decode, scatter
 
 HashName = Literal["polynomial", "sha256"]
 Table = npt.NDArray[np.uint32]

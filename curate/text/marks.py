@@ -1,6 +1,6 @@
 """Bullets, ellipses and ends of lines, as the implementations of Gopher's rules know them.
 
-bullet(code, DCLM), ends_in_dots(data, start, end), line_break(data, at, stop)
+bullet(code, DCLM), ends_in_dots(data, start, end), break_size(data, at, stop)
 """
 
 from __future__ import annotations
@@ -91,17 +91,11 @@ def ends_in_spaced_dots(data: Bytes, start: int, end: int) -> bool:
 
 
 @kernel
-def line_break(data: Bytes, at: int, stop: int) -> int:
-    """The size of what Python's `str.splitlines` takes for the end of a line, or 0."""
-    byte = data[at]
-    if 30 < byte < 0xC2:
+def break_size(data: Bytes, at: int, stop: int) -> int:
+    """The size of the end of a line at `at`, one of those of `str.splitlines`; 0 at the end of the text."""
+    if at == stop:
         return 0
+    byte = data[at]
     if byte == 13:
         return 2 if at + 1 < stop and data[at + 1] == 10 else 1
-    if 10 <= byte <= 12 or 28 <= byte <= 30:
-        return 1
-    if byte == 0xC2:
-        return 2 if at + 1 < stop and data[at + 1] == 0x85 else 0
-    if byte == 0xE2 and at + 2 < stop and data[at + 1] == 0x80:
-        return 3 if data[at + 2] == 0xA8 or data[at + 2] == 0xA9 else 0
-    return 0
+    return 1 if byte < 0x80 else 2 if byte == 0xC2 else 3

@@ -14,24 +14,36 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.batch import TextBatch
+from curate.text.bitmaps import BREAK, SPACE, SYMBOL, next_clear, next_set, trimmed
 from curate.text.marks import (
     DATATROVE,
     DCLM,
     DOLMA,
     NEMO,
+    break_size,
     bullet,
     ellipsis_sign,
     ends_in_dots,
     ends_in_spaced_dots,
-    line_break,
     nemo_ellipsis,
     nemo_ends,
 )
-from curate.text.native import Bytes, Chars, Floats, Ints, kernel
+from curate.text.native import Bytes, Chars, Floats, Ints, Keys, inlined, kernel
+from curate.text.simd import ones
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
-from curate.text.utf8 import decode, skip_space, skip_space_back
+from curate.text.utf8 import decode, few
 
 _HASH, _DOT = 35, 46
+
+# Gopher's stop words as numbers, the first letter the lowest byte and the length the highest, each where the
+# highest three bits of its product with _SPREAD say.
+_SPREAD = np.uint64(0xB85544CAEF0756B9)
+_STOP_WORDS = np.zeros(8, dtype=np.uint64)
+for _word in ("the", "be", "to", "of", "and", "that", "have", "with"):
+    _number = int.from_bytes(_word.encode(), "little") | len(_word) << 56
+    _STOP_WORDS[(_number * int(_SPREAD)) % (1 << 64) >> 61] = _number
+_LOWER = 0x2020202020202020
+_56, _61 = np.uint64(56), np.uint64(61)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +67,22 @@ def quality_counts(batch: TextBatch, splitter: str, variant: int) -> QualityCoun
     ratios = np.empty((6, len(batch)), dtype=np.float64)
     _word_ratios(batch.data, words.offsets, words.start, words.end, words.chars, words.flags, variant, whole, ratios)
     if variant in (DATATROVE, DCLM):
-        _symbol_ratios(batch.data, batch.offsets, words.offsets, variant, ratios)
+        _symbol_ratios(batch.data, batch.bits(), batch.offsets, words.offsets, variant, ratios)
     if variant == DATATROVE:
-        _python_line_ratios(batch.data, batch.offsets, ratios)
+        _python_line_ratios(batch.data, batch.bits(), batch.offsets, ratios)
     else:
         lines = batch.lines()
         _line_ratios(batch.data, lines.offsets, lines.start, lines.end, lines.first, lines.last, variant, ratios)
     return QualityCounts(whole[0], whole[1], *ratios)
 
 
-@kernel
-def _stop_word(data: Bytes, start: int, end: int, fold: int) -> int:
-    """Which of Gopher's stop words stands here, 1 to 8, or 0; `fold` is 32 to ignore case, or 0."""
-    size = end - start
-    if size < 2 or size > 4:
-        return 0
-    key = 0
-    for at in range(start, end):
-        if data[at] < 65:
-            return 0
-        key = (key << 8) | (data[at] | fold)
-    if size == 2:
-        return 1 if key == 0x6265 else 2 if key == 0x746F else 3 if key == 0x6F66 else 0  # be, to, of
-    if size == 3:
-        return 4 if key == 0x746865 else 5 if key == 0x616E64 else 0  # the, and
-    if key == 0x74686174:
-        return 6  # that
-    return 7 if key == 0x68617665 else 8 if key == 0x77697468 else 0  # have, with
+@inlined
+def _stop_word(data: Bytes, start: int, end: int, fold: np.uint64) -> np.uint64:
+    """Which of Gopher's stop words stands here, as a bit, or 0; `fold` is set to ignore case."""
+    size = min(end - start, 7)
+    word = few(data, start, size) | (fold >> np.uint64(64 - 8 * size)) | (np.uint64(size) << _56)
+    slot = (word * _SPREAD) >> _61
+    return np.uint64(_STOP_WORDS[slot] == word) << slot
 
 
 @kernel
@@ -96,25 +97,24 @@ def _word_ratios(
     whole: Chars,
     ratios: Floats,
 ) -> None:
-    fold = 32 if variant == DCLM else 0
+    fold = np.uint64(_LOWER if variant == DCLM else 0)
     for row in range(len(offsets) - 1):
         words = offsets[row + 1] - offsets[row]
         counted = 0
         letters = 0
         length = 0
         stops = 0
-        seen = 0
+        seen = np.uint64(0)
         hashes = 0
         ellipses = 0
         for word in range(offsets[row], offsets[row + 1]):
-            if variant != DATATROVE or flags[word] & HAS_NON_PUNCTUATION:
-                counted += 1
-                length += chars[word]
+            counts = variant != DATATROVE or flags[word] & HAS_NON_PUNCTUATION != 0
+            counted += counts
+            length += counts * chars[word]
             letters += (flags[word] & HAS_LETTER) != 0
             stop = _stop_word(data, start[word], end[word], fold)
-            if stop:
-                stops += 1
-                seen |= 1 << stop
+            stops += stop != 0
+            seen |= stop
             if variant == DOLMA:
                 hashes += _holds(data, start[word], end[word], _HASH)
                 ellipses += _holds(data, start[word], end[word], 0x2026)
@@ -122,10 +122,7 @@ def _word_ratios(
                 hashes += 2 * _hash_runs(data, start[word], end[word]) > chars[word]
                 ellipses += nemo_ellipsis(data, start[word], end[word])
         if variant == DATATROVE:  # distinct ones
-            stops = 0
-            while seen:
-                stops += seen & 1
-                seen >>= 1
+            stops = ones(seen)
         whole[0, row] = counted
         whole[1, row] = stops
         ratios[0, row] = length / counted if counted else 0.0
@@ -155,36 +152,32 @@ def _hash_runs(data: Bytes, start: int, end: int) -> int:
 
 
 @kernel
-def _symbol_ratios(data: Bytes, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats) -> None:
+def _symbol_ratios(
+    data: Bytes, bits: Keys, text_offsets: Ints, word_offsets: Ints, variant: int, ratios: Floats
+) -> None:
     """Hashes and ellipses in the text, as often as Python's `str.count` finds them, over its words."""
     for row in range(len(text_offsets) - 1):
         words = word_offsets[row + 1] - word_offsets[row]
+        start, stop = text_offsets[row], text_offsets[row + 1]
         hashes = 0
         ellipses = 0
-        dots = 0  # of a run of `.`
-        spaced = 0  # bytes of a run of `. . .`
-        for at in range(text_offsets[row], text_offsets[row + 1]):
+        dots = start  # behind the last `...`
+        spaced = start  # behind the last `. . .`
+        at = next_set(bits, SYMBOL, start, stop)
+        while at < stop:
             byte = data[at]
-            if byte == _DOT:
-                dots += 1
-                if dots == 3:
-                    ellipses += 1
-                    dots = 0
-                if variant == DCLM:
-                    spaced = spaced + 1 if spaced % 2 == 0 else 1
-                    if spaced == 5:
-                        ellipses += 1
-                        spaced = 0
-                continue
-            dots = 0
-            if byte == 32:
-                spaced = spaced + 1 if spaced % 2 == 1 else 0
-                continue
-            spaced = 0
             if byte == _HASH:
                 hashes += 1
-            elif byte == 0xA6 and ellipsis_sign(data, text_offsets[row], at + 1):
+            elif byte == _DOT:
+                if at >= dots and at + 3 <= stop and ends_in_dots(data, at, at + 3):
+                    ellipses += 1
+                    dots = at + 3
+                if variant == DCLM and at >= spaced and at + 5 <= stop and ends_in_spaced_dots(data, at, at + 5):
+                    ellipses += 1
+                    spaced = at + 5
+            elif ellipsis_sign(data, start, at + 1):
                 ellipses += 1
+            at = next_set(bits, SYMBOL, at + 1, stop)
         ratios[1, row] = hashes / words if words else 0.0
         ratios[2, row] = ellipses / words if words else 0.0
 
@@ -220,29 +213,23 @@ def _line_ratios(
 
 
 @kernel
-def _python_line_ratios(data: Bytes, offsets: Ints, ratios: Floats) -> None:
+def _python_line_ratios(data: Bytes, bits: Keys, offsets: Ints, ratios: Floats) -> None:
     """The ratios over the lines of `str.splitlines`, blank ones too, without their outer white space."""
     for row in range(len(offsets) - 1):
         lines = 0
         bullets = 0
         ellipses = 0
-        at = offsets[row]
+        begin = offsets[row]
         stop = offsets[row + 1]
-        while at < stop:
-            begin = at
-            gap = 0
-            while at < stop:
-                gap = line_break(data, at, stop)
-                if gap:
-                    break
-                at += 1
+        while begin < stop:
+            at = next_set(bits, BREAK, begin, stop)
             lines += 1
-            first = skip_space(data, begin, at)
+            first = next_clear(bits, SPACE, begin, at)
             if first < at:
-                last = skip_space_back(data, first, at)
+                last = trimmed(bits, SPACE, first, at)
                 code, _ = decode(data, first, last)
                 bullets += bullet(code, DATATROVE)
                 ellipses += ends_in_dots(data, first, last) or ellipsis_sign(data, first, last)
-            at += gap
+            begin = at + break_size(data, at, stop)
         ratios[3, row] = bullets / lines if lines else 0.0
         ratios[4, row] = ellipses / lines if lines else 0.0

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from curate.text.batch import TextBatch
 from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.native import Bytes, Chars, Floats, Ints, Keys, kernel
-from curate.text.ngrams import classes, duplicates, occurrences, run, scan, survivors
+from curate.text.ngrams import classes, duplicates, leads, lengthen, occurrences, pairs, scan, seen_size, survivors
 from curate.text.units import line_units, paragraph_units, repeated
 
 COLUMNS = (
@@ -42,6 +42,7 @@ def repetition_fractions(batch: TextBatch, splitter: str, variant: int) -> npt.N
     table = np.empty(1 << (2 * most - 1).bit_length(), dtype=np.int32)
     _units(
         batch.data,
+        batch.bits(),
         lines.offsets,
         lines.start,
         lines.end,
@@ -57,8 +58,8 @@ def repetition_fractions(batch: TextBatch, splitter: str, variant: int) -> npt.N
         table,
         out,
     )
-    running = np.empty((2, most), dtype=np.uint64)
-    reach = np.empty((3, most), dtype=np.int64)
+    reach = np.empty((2, most), dtype=np.int64)
+    seen = np.empty(seen_size(most), dtype=np.uint8)
     text_chars = np.empty(len(batch), dtype=np.int64)
     _text_chars(lines.offsets, lines.chars, text_chars)
     _n_grams(
@@ -71,8 +72,8 @@ def repetition_fractions(batch: TextBatch, splitter: str, variant: int) -> npt.N
         words.chars,
         text_chars,
         variant,
-        running,
         reach,
+        seen,
         keys,
         ids,
         table,
@@ -93,6 +94,7 @@ def _text_chars(offsets: Ints, chars: Chars, out: Ints) -> None:
 @kernel
 def _units(
     data: Bytes,
+    bits: Keys,
     offsets: Ints,
     start: Ints,
     end: Ints,
@@ -120,9 +122,11 @@ def _units(
                 words += word_chars[word]
         for kind in range(2):
             if kind == 0:
-                units, total = line_units(data, begin, stop, start, end, first, last, key, chars, variant, keys, ids[0])
+                units, total = line_units(
+                    data, bits, begin, stop, start, end, first, last, key, chars, variant, keys, ids[0]
+                )
             else:
-                units, total = paragraph_units(data, begin, stop, start, end, first, last, variant, keys, ids[0])
+                units, total = paragraph_units(data, bits, begin, stop, start, end, first, last, variant, keys, ids[0])
             if units < 2:
                 continue
             again, again_chars, every, every_chars = repeated(keys, ids[0], units, ids[1], table)
@@ -147,8 +151,8 @@ def _n_grams(
     chars: Chars,
     text_chars: Ints,
     variant: int,
-    running: Keys,
     reach: Ints,
+    seen: Bytes,
     keys: Keys,
     ids: Ints,
     table: Chars,
@@ -156,21 +160,23 @@ def _n_grams(
 ) -> None:
     """Columns 4 to 12: the most frequent 2- to 4-gram, and 5- to 10-grams that occur more than once."""
     here, found, count = ids[0], ids[1], ids[2]
-    at_chars = reach[1]
+    at_bytes, at_chars = reach[0], reach[1]
     for row in range(len(offsets) - 1):
         begin = offsets[row]
         words = offsets[row + 1] - begin
         if words < 2:
             continue
-        run(running[0], reach[0], at_chars, begin, words, start, end, key, chars, 1)
+        at_bytes[0] = at_chars[0] = 0
+        for k in range(words):
+            # A Treebank quote is hashed as two bytes, as many as its characters.
+            at_bytes[k + 1] = at_bytes[k] + max(end[begin + k] - start[begin + k], chars[begin + k])
+            at_chars[k + 1] = at_chars[k] + chars[begin + k]
         total = text_chars[row] if variant in (DATATROVE, NEMO) else at_chars[words]
-        left = words - 1
-        for k in range(left):
-            here[k] = k
+        left = pairs(begin, words, at_bytes, key, seen, here, keys)
         for n in range(2, 5 if variant == DATATROVE else _LONGEST + 1):
             if words < n:
                 break
-            best, times = classes(running[0], reach[0], n, here, left, keys, found, count, table)
+            best, times = classes(here, left, keys, found, count, table)
             if n < 5:
                 if variant == NEMO:
                     size = at_chars[best + n] - at_chars[best] + n - 1
@@ -188,9 +194,9 @@ def _n_grams(
                     for k in range(words - n + 1):
                         total += at_chars[k + n] - at_chars[k]
                 out[row, n + 2] = part / total
-            left = survivors(here, left, found, count, words - n)
-        if variant == DATATROVE:
-            run(running[1], reach[2], at_chars, begin, words, start, end, key, chars, 0)
+            left = survivors(key, begin, n, words - n, here, left, found, count, keys)
+        if variant == DATATROVE and words >= 5:
+            left = leads(data, begin, words, 5, start, at_bytes, key, seen, here, keys)
             for n in range(5, min(_LONGEST, words) + 1):
-                part = scan(running[1], reach[2], at_chars, n, words, keys, table)
-                out[row, n + 2] = part / total
+                out[row, n + 2] = scan(n, words, at_chars, here, left, keys, table) / total
+                lengthen(begin, n, words, at_bytes, key, here, left, keys)

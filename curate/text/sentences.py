@@ -1,7 +1,7 @@
 """Where sentences end in running text, for the Treebank words and for C4's sentence count.
 
-    count_sentences(data, start, end)
-    stop, following = next_sentence(data, start, end)
+    count_sentences(data, bits, start, end)
+    stop, following = next_sentence(data, bits, start, end)
 
 The decisions are those of Punkt (Kiss and Strunk 2006, "Unsupervised Multilingual Sentence Boundary
 Detection") as NLTK applies them to English, with small lists of ours in place of its trained tables:
@@ -20,8 +20,9 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
+from curate.text.bitmaps import SPACE, STOP, next_clear, next_set, previous_set, trimmed
 from curate.text.native import Bytes, Ints, Keys, kernel
-from curate.text.utf8 import BASE, decode_before, is_space, next_space, skip_space, skip_space_back
+from curate.text.simd import BASE
 
 # Words that newspapers write with a final period inside a sentence; Punkt's English model knows them too,
 # and few others ("etc.", "fig." and "e.g." end a sentence there). Letters with periods between them and
@@ -151,10 +152,11 @@ def _dotted_letters(data: Bytes, start: int, end: int) -> bool:
 
 
 @kernel
-def _period_ends(data: Bytes, start: int, dot: int, after: int, end: int) -> bool:
-    """Whether the period at `dot`, in the stretch from `start`, ends a sentence before `after`."""
-    if dot > start and data[dot - 1] == _DOT:
+def _period_ends(data: Bytes, bits: Keys, begin: int, dot: int, after: int, end: int) -> bool:
+    """Whether the period at `dot`, in the sentence from `begin`, ends it before `after`."""
+    if dot > begin and data[dot - 1] == _DOT:
         return _starts_sentence(data, after, end)
+    start = previous_set(bits, SPACE, begin, dot)
     word = dot
     while word > start and not (data[word - 1] < 0x80 and _outside_words(data, word - 1, dot)):
         word -= 1
@@ -176,49 +178,37 @@ def _period_ends(data: Bytes, start: int, dot: int, after: int, end: int) -> boo
 
 
 @kernel
-def next_sentence(data: Bytes, start: int, end: int) -> tuple[int, int]:
+def next_sentence(data: Bytes, bits: Keys, start: int, end: int) -> tuple[int, int]:
     """Where the sentence that starts at `start` stops, and where the following one starts.
 
     The last sentence stops before the white space at its end and is followed by `end`.
     """
-    at = start
+    at = next_set(bits, STOP, start, end)
     while at < end:
-        while at < end and data[at] != _DOT and data[at] != _QUESTION and data[at] != _EXCLAMATION:
-            at += 1
-        if at == end:
-            break
-        stretch = at
-        while stretch > start:
-            code, size = decode_before(data, start, stretch)
-            if is_space(code):
-                break
-            stretch -= size
-        stretch_end = next_space(data, at, end)
-        after = skip_space(data, stretch_end, end)
+        stretch_end = next_set(bits, SPACE, at, end)
+        after = next_clear(bits, SPACE, stretch_end, end)
         last = -1
         ends = False
-        for mark in range(at, stretch_end):
-            byte = data[mark]
-            if byte != _DOT and byte != _QUESTION and byte != _EXCLAMATION:
-                continue
+        mark = at
+        while mark < stretch_end:
             follower = mark + 1
             if follower == stretch_end:
                 if after == end:
-                    continue
+                    break
                 follower = after
-            elif not _outside_words(data, follower, stretch_end):
-                continue
-            last = mark
-            ends = ends or byte != _DOT or _period_ends(data, stretch, mark, follower, end)
+            if follower == after or _outside_words(data, follower, stretch_end):
+                last = mark
+                ends = ends or data[mark] != _DOT or _period_ends(data, bits, start, mark, follower, end)
+            mark = next_set(bits, STOP, mark + 1, stretch_end)
         if ends:
             following = after if last + 1 == stretch_end else last + 1
-            return _with_closers(data, last + 1, following, end)
-        at = after
-    return skip_space_back(data, start, end), end
+            return _with_closers(data, bits, last + 1, following, end)
+        at = next_set(bits, STOP, after, end)
+    return trimmed(bits, SPACE, start, end), end
 
 
 @kernel
-def _with_closers(data: Bytes, stop: int, following: int, end: int) -> tuple[int, int]:
+def _with_closers(data: Bytes, bits: Keys, stop: int, following: int, end: int) -> tuple[int, int]:
     """The same boundary, moved behind closing quotes and brackets that no word follows at once."""
     at = following
     while at < end:
@@ -226,7 +216,7 @@ def _with_closers(data: Bytes, stop: int, following: int, end: int) -> tuple[int
         if size == 0:
             break
         at += size
-        after = skip_space(data, at, end)
+        after = next_clear(bits, SPACE, at, end)
         if after > at or at == end:
             return at, after
         if at + 1 < end and data[at] == _HYPHEN and data[at + 1] == _HYPHEN:
@@ -235,21 +225,21 @@ def _with_closers(data: Bytes, stop: int, following: int, end: int) -> tuple[int
 
 
 @kernel
-def count_sentences(data: Bytes, start: int, end: int) -> int:
+def count_sentences(data: Bytes, bits: Keys, start: int, end: int) -> int:
     """The number of sentences in data[start:end]; none in white space."""
     count = 0
-    at = skip_space(data, start, end)
+    at = next_clear(bits, SPACE, start, end)
     while at < end:
-        _, at = next_sentence(data, at, end)
+        _, at = next_sentence(data, bits, at, end)
         count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def sentence_ends(data: Bytes, start: int, end: int) -> Ints:
+def sentence_ends(data: Bytes, bits: Keys, start: int, end: int) -> Ints:
     """Where each sentence of data[start:end] stops, as positions in `data`."""
-    ends = np.empty(count_sentences(data, start, end), dtype=np.int64)
-    at = skip_space(data, start, end)
+    ends = np.empty(count_sentences(data, bits, start, end), dtype=np.int64)
+    at = next_clear(bits, SPACE, start, end)
     for row in range(len(ends)):
-        ends[row], at = next_sentence(data, at, end)
+        ends[row], at = next_sentence(data, bits, at, end)
     return ends

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.text.bitmaps import SPACE, WORD, runs, trimmed, window
 from curate.text.clitics import (
+    AS_IT_IS,
     CLOSES,
     OPENS,
-    WORD,
     add_piece,
     add_word,
     add_words,
@@ -26,19 +27,12 @@ from curate.text.clitics import (
     word_char,
     word_char_before,
 )
-from curate.text.native import Bytes, Chars, Ints, Keys, Props, kernel
-from curate.text.props import ALNUM, DIGIT, FLAG_SHIFT, FLAGS
+from curate.text.native import Bytes, Chars, Ints, Keys, Props, inlined, kernel
+from curate.text.props import DIGIT
 from curate.text.sentences import next_sentence
-from curate.text.utf8 import (
-    BASE,
-    decode,
-    decode_before,
-    hash_bytes,
-    is_space,
-    next_space,
-    skip_space,
-    skip_space_back,
-)
+from curate.text.simd import trailing_zeros
+from curate.text.utf8 import decode, decode_before
+from curate.text.words import CLOSING_KEY, OPENING_KEY, describe
 
 _PLAIN, _ALONE, _DOT, _COMMA, _HYPHEN, _BACKQUOTE, _QUOTE, _APOSTROPHE = range(8)
 
@@ -50,12 +44,10 @@ for _mark, _kind in ((".", _DOT), (":", _COMMA), (",", _COMMA), ("-", _HYPHEN)):
 for _mark, _kind in (("`", _BACKQUOTE), ('"', _QUOTE), ("'", _APOSTROPHE)):
     _KIND[ord(_mark)] = _kind
 
-_OPENING_KEY = np.uint64((97 * int(BASE) + 97) % (1 << 64))  # of two back-quotes
-_CLOSING_KEY = np.uint64((40 * int(BASE) + 40) % (1 << 64))  # of two apostrophes
-
 
 def treebank_kernel(
     data: Bytes,
+    bits: Keys,
     offsets: Ints,
     props: Props,
     word_offsets: Ints,
@@ -66,53 +58,93 @@ def treebank_kernel(
     flags: Bytes,
 ) -> int:
     """Fill the arrays of `curate.text.split.split` by the splitter `treebank`; return the number of words."""
-    spans = np.empty(2 * len(start), dtype=np.int64)
-    count = _tokenise(data, offsets, props, word_offsets, spans)
-    _describe(data, props, spans, count, start, end, key, chars, flags)
-    return count
+    most = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
+    stretches = np.empty((2, most // 2 + 2), dtype=np.int64)
+    spans = np.empty(2 * most, dtype=np.int64)
+    return _tokenise(data, bits, offsets, props, word_offsets, stretches, spans, start, end, key, chars, flags)
 
 
 @kernel
-def _tokenise(data: Bytes, offsets: Ints, props: Props, word_offsets: Ints, spans: Ints) -> int:
-    count = 0
+def _tokenise(
+    data: Bytes,
+    bits: Keys,
+    offsets: Ints,
+    props: Props,
+    word_offsets: Ints,
+    stretches: Ints,
+    spans: Ints,
+    start: Ints,
+    end: Ints,
+    key: Keys,
+    chars: Chars,
+    flags: Bytes,
+) -> int:
+    """Note where the words of each text stand, then what they are."""
+    total = 0
     for row in range(len(offsets) - 1):
         at = offsets[row]
         stop = offsets[row + 1]
-        while at < stop:
-            sentence_end, following = next_sentence(data, at, stop)
-            count = _sentence(data, at, sentence_end, props, spans, count)
-            at = following
-        word_offsets[row + 1] = count
-    return count
+        left = runs(bits, SPACE, at, stop, stretches[0], stretches[1], 0)
+        stretch = 0
+        count = 0
+        while stretch < left:
+            begin = at
+            sentence_end, at = next_sentence(data, bits, begin, stop)
+            count = _sentence(data, bits, begin, sentence_end, props, stretches, stretch, left, spans, count)
+            while stretch < left and stretches[1, stretch] <= at:
+                stretch += 1
+            if stretch < left and stretches[0, stretch] < at:  # the sentence ended within a stretch
+                stretches[0, stretch] = at
+        _describe(data, bits, props, spans, count, total, start, end, key, chars, flags)
+        total += count
+        word_offsets[row + 1] = total
+    return total
 
 
 @kernel
-def _sentence(data: Bytes, begin: int, end: int, props: Props, spans: Ints, count: int) -> int:
-    dot = _final_period(data, begin, end)
-    at = skip_space(data, begin, end)
-    while at < end:
-        stop = at
-        while stop < end and data[stop] < 0x80 and props[data[stop]] & ALNUM:
-            stop += 1
-        if stop == end or (stop > at and data[stop] < 0x80 and is_space(data[stop])):
+def _sentence(
+    data: Bytes,
+    bits: Keys,
+    begin: int,
+    end: int,
+    props: Props,
+    stretches: Ints,
+    stretch: int,
+    left: int,
+    spans: Ints,
+    count: int,
+) -> int:
+    """The words of the sentence data[begin:end]; its stretches without white space start with number `stretch`."""
+    dot = _final_period(data, bits, begin, end)
+    for here in range(stretch, left):
+        at, behind = stretches[0, here], min(stretches[1, here], end)
+        if at >= end:
+            break
+        stop = at + trailing_zeros(~window(bits, WORD, at))
+        if stop >= behind and behind - at < 64:
+            if may_be_fused(data, at, behind):
+                count = add_words(data, at, behind, props, spans, count)
+            else:
+                count = add_word(at, behind, AS_IT_IS, spans, count)
+            continue
+        kind = _PLAIN
+        if stop + 1 == behind and stop > at and data[stop] < 0x80:
+            kind = _KIND[data[stop]]
+        if kind in (_ALONE, _COMMA) or (kind == _DOT and stop == dot):  # a word and a mark
             if may_be_fused(data, at, stop):
                 count = add_words(data, at, stop, props, spans, count)
             else:
-                count = add_word(at, stop, WORD, spans, count)
-            at = stop + 1  # mostly a single space follows
-            if at < end and data[at] < 0x80 and props[data[at]] & ALNUM:
-                continue
+                count = add_word(at, stop, AS_IT_IS, spans, count)
+            count = add_word(stop, behind, AS_IT_IS, spans, count)
         else:
-            stop = next_space(data, stop, end)
-            count = _stretch(data, begin, at, stop, end, dot, props, spans, count)
-        at = skip_space(data, stop, end)
+            count = _stretch(data, bits, begin, at, behind, end, dot, props, spans, count)
     return count
 
 
 @kernel
-def _final_period(data: Bytes, begin: int, end: int) -> int:
+def _final_period(data: Bytes, bits: Keys, begin: int, end: int) -> int:
     """The period that ends a sentence, before closing brackets, quotes and spaces; or -1."""
-    at = skip_space_back(data, begin, end)
+    at = trimmed(bits, SPACE, begin, end)
     while at > begin:
         code, size = decode_before(data, begin, at)
         at -= size
@@ -150,68 +182,74 @@ def _clitic_follows(data: Bytes, at: int, end: int, props: Props) -> bool:
     return False
 
 
-@kernel
+@inlined
 def _stretch(
-    data: Bytes, begin: int, at: int, stop: int, end: int, dot: int, props: Props, spans: Ints, count: int
+    data: Bytes, bits: Keys, begin: int, at: int, stop: int, end: int, dot: int, props: Props, spans: Ints, count: int
 ) -> int:
     """The words of data[at:stop], a stretch without white space of the sentence data[begin:end]."""
     piece = at
     swallowed = -1  # a colon or comma that the one before it has taken as its follower
-    while at < stop:
-        byte = data[at]
-        if byte >= 0x80:
-            code, size = decode(data, at, stop)
-            if code in (0xAB, 0xBB, 0x2018, 0x2019, 0x201C, 0x201D, 0x201E) or 0x2012 <= code <= 0x2015:
+    while True:
+        size = 0  # of the next word that stands alone
+        form = AS_IT_IS
+        while at < stop:
+            at += trailing_zeros(~window(bits, WORD, at))
+            if at >= stop:
+                at = stop
+                break
+            byte = data[at]
+            if byte >= 0x80:
+                code, step = decode(data, at, stop)
+                if code in (0xAB, 0xBB, 0x2018, 0x2019, 0x201C, 0x201D, 0x201E) or 0x2012 <= code <= 0x2015:
+                    size = step
+                    break
+                at += step
+                continue
+            kind = _KIND[byte]
+            if kind == _PLAIN:
+                at += 1
+                continue
+            if kind == _ALONE:
+                size = 1
+            elif kind == _DOT:
+                size = 1
+                while at + size < stop and data[at + size] == 46:
+                    size += 1
+                if size == 1 and at != dot:
+                    size = 0
+            elif kind == _COMMA:
+                if at + 1 == end:
+                    size = 1
+                elif at != swallowed and not _digit(data, at + 1, end, props):
+                    size = 1
+                    swallowed = at + 1
+            elif kind == _HYPHEN:
+                size = 2 if at + 1 < stop and data[at + 1] == 45 else 0
+            elif kind == _BACKQUOTE:
+                size = 2 if at + 1 < stop and data[at + 1] == 96 else 1
+            elif kind == _QUOTE or (at + 1 < stop and data[at + 1] == 39):
+                opens = _opens(data, begin, at) and not (kind == _APOSTROPHE and at == begin)
+                size = 1 if kind == _QUOTE else 2
+                form = OPENS if opens else CLOSES
+            elif (
+                not word_char_before(data, begin, at, props)
+                and word_char(data, at + 1, stop, props)
+                and not _clitic_follows(data, at + 1, stop, props)
+            ):
+                size = 1
+            if size:
+                break
+            at += 1
+        if piece < at:
+            if at - piece <= trailing_zeros(~window(bits, WORD, piece)) and not may_be_fused(data, piece, at):
+                count = add_word(piece, at, AS_IT_IS, spans, count)
+            else:
                 count = add_piece(data, piece, at, props, spans, count)
-                count = add_word(at, at + size, WORD, spans, count)
-                piece = at + size
-            at += size
-            continue
-        kind = _KIND[byte]
-        size = 0  # of a word that stands alone here
-        if kind == _PLAIN:
-            at += 1
-            continue
-        if kind == _ALONE:
-            size = 1
-        elif kind == _DOT:
-            size = 1
-            while at + size < stop and data[at + size] == 46:
-                size += 1
-            if size == 1 and at != dot:
-                size = 0
-        elif kind == _COMMA:
-            if at + 1 == end:
-                size = 1
-            elif at != swallowed and not _digit(data, at + 1, end, props):
-                size = 1
-                swallowed = at + 1
-        elif kind == _HYPHEN:
-            size = 2 if at + 1 < stop and data[at + 1] == 45 else 0
-        elif kind == _BACKQUOTE:
-            size = 2 if at + 1 < stop and data[at + 1] == 96 else 1
-        elif kind == _QUOTE or (at + 1 < stop and data[at + 1] == 39):
-            count = add_piece(data, piece, at, props, spans, count)
-            opens = _opens(data, begin, at) and not (kind == _APOSTROPHE and at == begin)
-            size = 1 if kind == _QUOTE else 2
-            count = add_word(at, at + size, OPENS if opens else CLOSES, spans, count)
-            at += size
-            piece = at
-            continue
-        elif (
-            not word_char_before(data, begin, at, props)
-            and word_char(data, at + 1, stop, props)
-            and not _clitic_follows(data, at + 1, stop, props)
-        ):
-            size = 1
-        if size:
-            count = add_piece(data, piece, at, props, spans, count)
-            count = add_word(at, at + size, WORD, spans, count)
-            at += size
-            piece = at
-        else:
-            at += 1
-    return add_piece(data, piece, stop, props, spans, count)
+        if size == 0:
+            return count
+        count = add_word(at, at + size, form, spans, count)
+        at += size
+        piece = at
 
 
 @kernel
@@ -223,34 +261,27 @@ def _digit(data: Bytes, at: int, end: int, props: Props) -> bool:
 @kernel
 def _describe(
     data: Bytes,
+    bits: Keys,
     props: Props,
     spans: Ints,
     count: int,
+    total: int,
     start: Ints,
     end: Ints,
     key: Keys,
     chars: Chars,
     flags: Bytes,
 ) -> None:
-    """Where the noted words stand, their hashes, lengths and flags."""
-    for word in range(count):
-        first = spans[2 * word]
-        last = spans[2 * word + 1] >> 2
-        kind = spans[2 * word + 1] & 3
+    """Where the words noted stand and what they are, for word `total` and those after it."""
+    for noted in range(count):
+        word = total + noted
+        first = spans[2 * noted]
+        last = spans[2 * noted + 1] >> 2
+        kind = spans[2 * noted + 1] & 3
         start[word], end[word] = first, last
-        if kind != WORD:
-            key[word] = _OPENING_KEY if kind == OPENS else _CLOSING_KEY
+        if kind == AS_IT_IS:
+            describe(data, bits, props, first, last, word, key, chars, flags)
+        else:
+            key[word] = OPENING_KEY if kind == OPENS else CLOSING_KEY
             chars[word] = 2
             flags[word] = 0
-            continue
-        found = 0
-        size = 0
-        at = first
-        while at < last:
-            code, step = decode(data, at, last)
-            found |= props[code]
-            size += 1
-            at += step
-        key[word] = hash_bytes(data, first, last)
-        chars[word] = size
-        flags[word] = (found >> FLAG_SHIFT) & FLAGS

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.text.bitmaps import START, count_set
 from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.native import Bytes, Chars, Ints, Keys, kernel
-from curate.text.utf8 import count_chars, hash_bytes
+from curate.text.utf8 import hash_bytes
 
 _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 
@@ -25,6 +26,7 @@ _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 @kernel
 def line_units(
     data: Bytes,
+    bits: Keys,
     begin: int,
     stop: int,
     start: Ints,
@@ -48,7 +50,7 @@ def line_units(
             continue
         if variant == DCLM and (first[line] != start[line] or last[line] != end[line]):
             keys[units] = hash_bytes(data, first[line], last[line])
-            sizes[units] = count_chars(data, first[line], last[line])
+            sizes[units] = count_set(bits, START, first[line], last[line])
         else:
             keys[units] = key[line]
             sizes[units] = chars[line]
@@ -60,6 +62,7 @@ def line_units(
 @kernel
 def paragraph_units(
     data: Bytes,
+    bits: Keys,
     begin: int,
     stop: int,
     start: Ints,
@@ -72,7 +75,7 @@ def paragraph_units(
 ) -> tuple[int, int]:
     """Write hash and characters of each paragraph of a text; return how many, and their characters."""
     if variant == NEMO:
-        return _blocks(data, begin, stop, start, end, keys, sizes)
+        return _blocks(data, bits, begin, stop, start, end, keys, sizes)
     while begin < stop and first[begin] == last[begin]:
         begin += 1
     while stop > begin and first[stop - 1] == last[stop - 1]:
@@ -107,14 +110,16 @@ def paragraph_units(
             if line == stop:
                 to_here = blank_to
         keys[units] = hash_bytes(data, from_here, to_here)
-        sizes[units] = count_chars(data, from_here, to_here)
+        sizes[units] = count_set(bits, START, from_here, to_here)
         total += sizes[units]
         units += 1
     return units, total
 
 
 @kernel
-def _blocks(data: Bytes, begin: int, stop: int, start: Ints, end: Ints, keys: Keys, sizes: Ints) -> tuple[int, int]:
+def _blocks(
+    data: Bytes, bits: Keys, begin: int, stop: int, start: Ints, end: Ints, keys: Keys, sizes: Ints
+) -> tuple[int, int]:
     r"""What `text.split("\n\n")` gives."""
     units = 0
     total = 0
@@ -124,7 +129,7 @@ def _blocks(data: Bytes, begin: int, stop: int, start: Ints, end: Ints, keys: Ke
         while line + 1 < stop and not (line + 2 < stop and start[line + 1] == end[line + 1]):
             line += 1
         keys[units] = hash_bytes(data, from_here, end[line])
-        sizes[units] = count_chars(data, from_here, end[line])
+        sizes[units] = count_set(bits, START, from_here, end[line])
         total += sizes[units]
         units += 1
         line += 2

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from curate.text.batch import TextBatch
 from curate.text.native import Bytes, Chars, Ints, Keys, kernel
-from curate.text.utf8 import BASE
+from curate.text.simd import BASE
 
 # What an entry of a list is.
 HOST, URL, WORD = range(3)
@@ -78,21 +78,9 @@ def scan(batch: TextBatch, lists: Lists) -> Found:
     counts = np.zeros((rows, 6), dtype=np.int32)
     prefix, seen = np.empty(longest + 1, dtype=np.uint64), np.empty(longest + 1, dtype=np.uint64)
     _scan(
-        batch.data,
-        batch.offsets,
-        lists.domains,
-        lists.subdomains,
-        lists.urls,
-        lists.words,
-        lists.soft_words,
-        lists.substrings,
-        lists.lengths,
-        prefix,
-        seen,
-        start,
-        end,
-        counts,
-    )
+        batch.data, batch.offsets, lists.domains, lists.subdomains, lists.urls, lists.words, lists.soft_words,
+        lists.substrings, lists.lengths, prefix, seen, start, end, counts,
+    )  # fmt: skip
     return Found(start, end, counts)
 
 
@@ -286,21 +274,9 @@ def _substrings(data: Bytes, start: int, end: int, substrings: Keys, lengths: In
 
 @kernel
 def _scan(
-    data: Bytes,
-    offsets: Ints,
-    domains: Keys,
-    subdomains: Keys,
-    urls: Keys,
-    words: Keys,
-    soft_words: Keys,
-    substrings: Keys,
-    lengths: Ints,
-    prefix: Keys,
-    seen: Keys,
-    start: Ints,
-    end: Ints,
-    counts: Chars,
-) -> None:
+    data: Bytes, offsets: Ints, domains: Keys, subdomains: Keys, urls: Keys, words: Keys, soft_words: Keys,
+    substrings: Keys, lengths: Ints, prefix: Keys, seen: Keys, start: Ints, end: Ints, counts: Chars,
+) -> None:  # fmt: skip
     for row in range(len(offsets) - 1):
         first, last = _trim(data, offsets[row], offsets[row + 1])
         host, stop, path = _authority(data, first, last)

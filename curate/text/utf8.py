@@ -1,4 +1,4 @@
-"""Small compiled helpers over UTF-8 bytes: decode, hash, white space. None reads past `end`.
+"""Small compiled helpers over UTF-8 bytes: decode, hash, white space. None looks at what is past `end`.
 
     code, length = decode(data, at, end)
     key = hash_bytes(data, start, end)
@@ -11,18 +11,17 @@ from __future__ import annotations
 import numpy as np
 
 from curate.text.native import Bytes, inlined, kernel
+from curate.text.simd import BASE, dot, load
 
-# The hash of bytes b0 b1 ... is the sum of (b + 1) * BASE^(bytes after b) modulo 2^64, so that the hash
-# of two strings joined follows from theirs and a length. Only equality of all 64 bits means something:
-# `scatter` before taking a part of it.
-BASE = np.uint64(0x9E3779B97F4A7C55)
-_B2 = np.uint64(pow(0x9E3779B97F4A7C55, 2, 1 << 64))
-_B3 = np.uint64(pow(0x9E3779B97F4A7C55, 3, 1 << 64))
-_B4 = np.uint64(pow(0x9E3779B97F4A7C55, 4, 1 << 64))
-_ONE = np.uint64(1)
+_B8 = np.uint64(pow(int(BASE), 8, 1 << 64))
+# The hash of as many zero bytes.
+_ZEROS = np.array([sum(pow(int(BASE), k, 1 << 64) for k in range(size)) % (1 << 64) for size in range(9)], np.uint64)
 _MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_33 = np.uint64(33)
+_8, _33, _ALL = np.uint64(8), np.uint64(33), np.uint64(0xFFFFFFFFFFFFFFFF)
+
+_EACH = 0x0101010101010101
+_CASE, _FROM_A, _PAST_Z, _HIGH = (np.uint64(byte * _EACH) for byte in (0x20, 0x1F, 0x05, 0x80))
 
 REPLACEMENT = 0xFFFD
 
@@ -96,19 +95,46 @@ def count_chars(data: Bytes, start: int, end: int) -> int:
     return chars
 
 
+@inlined
+def few(data: Bytes, at: int, size: int) -> np.uint64:
+    """data[at:at + size], of one to eight bytes, as a number, the first byte the lowest."""
+    part = np.uint64(0)
+    if at + 8 <= len(data):
+        part = load(data, at)
+    else:
+        for k in range(at + size - 1, at - 1, -1):
+            part = (part << _8) | np.uint64(data[k])
+    return part & (_ALL >> np.uint64(64 - 8 * size))
+
+
+@inlined
+def hash_and_kinds(data: Bytes, start: int, end: int) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """The hash of data[start:end]; what is not 0 if it has a byte beyond ASCII; the same for a letter of ASCII.
+
+    Needs start < end. The letters are found in eight bytes at once: adding sets the highest bit of those from
+    "a", and of those past "z".
+    """
+    size = ((end - start - 1) & 7) + 1
+    part = few(data, start, size) << np.uint64(64 - 8 * size)
+    high = part
+    lower = (part & ~_HIGH) | _CASE
+    letters = (lower + _FROM_A) & ~(lower + _PAST_Z) & ~part
+    key = dot(part) + _ZEROS[size]
+    for at in range(start + size, end, 8):
+        part = load(data, at)
+        high |= part
+        lower = (part & ~_HIGH) | _CASE
+        letters |= (lower + _FROM_A) & ~(lower + _PAST_Z) & ~part
+        key = key * _B8 + dot(part) + _ZEROS[8]
+    return key, high & _HIGH, letters & _HIGH
+
+
 @kernel
 def hash_bytes(data: Bytes, start: int, end: int) -> np.uint64:
     """The polynomial hash of data[start:end]; 0 where it is empty."""
-    key = np.uint64(0)
-    at = start
-    while at + 4 <= end:
-        part = (np.uint64(data[at]) + _ONE) * _B3 + (np.uint64(data[at + 1]) + _ONE) * _B2
-        part += (np.uint64(data[at + 2]) + _ONE) * BASE + np.uint64(data[at + 3]) + _ONE
-        key = key * _B4 + part
-        at += 4
-    while at < end:
-        key = key * BASE + np.uint64(data[at]) + _ONE
-        at += 1
+    if start >= end:
+        return np.uint64(0)
+    key, _, _ = hash_and_kinds(data, start, end)
     return key
 
 
@@ -135,36 +161,3 @@ def is_space(code: int) -> bool:
     if code <= 0x3000:
         return code <= 0x200A or code in (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
     return False
-
-
-@kernel
-def skip_space(data: Bytes, at: int, end: int) -> int:
-    """The first position from `at` that is not white space."""
-    while at < end:
-        code, size = decode(data, at, end)
-        if not is_space(code):
-            break
-        at += size
-    return at
-
-
-@kernel
-def skip_space_back(data: Bytes, start: int, at: int) -> int:
-    """The end of the last thing before `at` that is not white space."""
-    while at > start:
-        code, size = decode_before(data, start, at)
-        if not is_space(code):
-            break
-        at -= size
-    return at
-
-
-@kernel
-def next_space(data: Bytes, at: int, end: int) -> int:
-    """The first position from `at` that is white space, or `end`."""
-    while at < end:
-        code, size = decode(data, at, end)
-        if is_space(code):
-            break
-        at += size
-    return at

@@ -20,8 +20,10 @@ uniform distribution over `<unk>` and the words that stay.
 
 An order that no text is long enough for has no n-grams: an empty section in the file, never used.
 
-The stages pass files on a disk (about FIGURE bytes per different n-gram of the highest order, beside the model).
-Memory: MEMORY
+The counts are merged by ranges of n-grams on the disk, so that the corpus may be larger than the memory. What a
+process holds: about 220 bytes an n-gram of the highest order of one range (0.5 GB, as there are 2 million in one),
+about 110 an n-gram of one count file, about 300 a word of the vocabulary, and 0.25 GB for the program. On the
+disk, while it works: about 230 bytes a different n-gram of the highest order (order 5), beside the model's own 100.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
 import orjson
 import xxhash
 
@@ -43,10 +46,10 @@ from curate.errors import RunError
 from curate.files import atomic_output, open_input
 from curate.step import Receipt
 from curate.text.normalise import card_path
-from curate.train.ngram_estimate import Smoothing, contexts, lines_path, render, render_words
+from curate.train.ngram_estimate import Smoothing, contexts, lines_path, render
 from curate.train.ngram_levels import discounts_of
-from curate.train.ngram_plan import Options, Part, Plan, Run, make_plan, read_plan, read_vocabulary
-from curate.train.ngram_ranges import merge, read_range, split, words
+from curate.train.ngram_plan import Options, Part, Plan, Run, make_plan, plain, read_plan, read_vocabulary
+from curate.train.ngram_ranges import merge, read_rows, split, words
 
 Given = TypeVar("Given")
 Card = dict[str, Plain]
@@ -88,7 +91,9 @@ def fit_ngram(count_files: Sequence[str], model: str, options: Options | None = 
         ConfigError: the thresholds do not fit the order.
         RunError: a count file is damaged or unlike the others, or they hold not one word.
     """
-    beside = None if files.is_remote(model) else os.path.dirname(os.path.abspath(model))
+    beside = None if files.is_remote(model) else os.path.dirname(files.absolute(model))
+    if beside is not None:
+        files.make_folder(beside)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".ngram-") as folder:
         return fit_stages(_here, folder, count_files, model, options or Options())
 
@@ -117,14 +122,14 @@ def fit_stages(run: Run, folder: str, count_files: Sequence[str], model: str, op
 
     stage("plan", _plan, _Source(folder, tuple(count_files), options), 1)
     plan = read_plan(folder)
-    stage("split", split, plan, len(plan.count_files))
+    if plan.ranges > 1:
+        stage("split", split, plan, len(plan.count_files))
     figures = _add([*stage("merge", merge, plan, plan.ranges), *stage("words", words, plan, 1)])
     orders = range(1, plan.order + 1)
     discounts = tuple(discounts_of([figures[f"n{j} {n}"] for j in (1, 2, 3, 4)]) for n in orders)
     smoothing = Smoothing(plan, discounts)
     if plan.order > 2:
         stage("contexts", contexts, smoothing, plan.ranges)
-    stage("words-lines", render_words, smoothing, 1)
     stage("lines", render, smoothing, plan.ranges)
     ngrams = [figures[f"kept {n}"] for n in orders]
     card = _card(smoothing, ngrams, options)
@@ -153,8 +158,7 @@ def _card(smoothing: Smoothing, ngrams: list[int], options: Options) -> Card:
         "kind": "ngram",
         "order": plan.order,
         "smoothing": "modified Kneser-Ney, interpolated",
-        "normaliser": plan.form.normaliser,
-        "tokeniser": plan.form.tokeniser,
+        **plan.form.names(),
         "tokens": plan.tokens,
         "documents": plan.documents,
         "words": plan.words,
@@ -168,12 +172,13 @@ def _card(smoothing: Smoothing, ngrams: list[int], options: Options) -> Card:
 
 def _digest(plan: Plan) -> str:
     """Identity of the data: 32 hex digits, whatever its cut into shards and ranges."""
-    state = xxhash.xxh3_128(f"{plan.order} {plan.form.normaliser} {plan.form.tokeniser}".encode())
-    vocabulary = read_vocabulary(plan.folder)
-    state.update(b"\n".join(word.encode() for word in vocabulary.strings().to_pylist()))
-    for part in (0, 1):
-        for index in range(plan.ranges):
-            state.update(read_range(plan, index)[part].data)
+    state = xxhash.xxh3_128(" ".join([str(plan.order), *plan.form.names().values()]).encode())
+    for i, word in enumerate(plain(read_vocabulary(plan.folder).strings())):
+        state.update(b"\n" + word.encode() if i else word.encode())
+    for index in range(plan.ranges):
+        state.update(read_rows(plan, index, "ngrams", np.uint32).data)
+    for index in range(plan.ranges):
+        state.update(read_rows(plan, index, "counts", np.int64).data)
     return state.hexdigest()
 
 

@@ -20,6 +20,7 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -30,7 +31,9 @@ from curate.text.normalise import SPECIAL_WORDS, TextForm
 
 UNK, BOS, EOS = 0, 1, 2  # the places of SPECIAL_WORDS in every vocabulary
 MAX_ORDER = 6
-GROUP_ROWS = 1 << 16  # of a row group; ranges of n-grams are cut where row groups begin
+SAMPLE = 256  # n-grams of a file that tell where to cut ranges of all files
+
+_GROUP_ROWS = 1 << 18
 
 Ids = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
@@ -40,8 +43,7 @@ Ints = npt.NDArray[np.int64]
 class Head:
     """What a count file says before its n-grams.
 
-    `begin` has, for every row group of n-grams, the last word and the one before it (0 where the group holds
-    several last words, or the order is 1) that its rows are not before, and `rows` its number of rows.
+    `rows` is how many they are, and `sample` has the last two words of some of them, at equal distances.
     """
 
     path: str
@@ -49,8 +51,8 @@ class Head:
     form: TextForm
     tokens: int
     documents: int
-    begin: Ids
-    rows: Ints
+    rows: int
+    sample: Ids
 
 
 def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) -> int:
@@ -86,9 +88,15 @@ def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) 
     ngrams = np.stack([rank[stream[ends - (order - 1 - k)]] for k in range(order)], axis=1)
     ngrams, counts = sum_equal(ngrams, np.ones(len(ngrams), dtype=np.int64), len(words))
     occurrences = np.bincount(rank[stream[ends]], minlength=len(words))
-    info = {"tokens": sum(lengths), "documents": len(lengths), "order": order}
-    names = {"normaliser": form.normaliser, "tokeniser": form.tokeniser}
-    _write(path, words, occurrences, ngrams, counts, {**{k: str(v) for k, v in info.items()}, **names})
+    info = {
+        "order": str(order),
+        **form.names(),
+        "tokens": str(sum(lengths)),
+        "documents": str(len(lengths)),
+        "rows": str(len(ngrams)),
+        "sample": orjson.dumps(_sample(ngrams).tolist()).decode(),
+    }
+    _write(path, words, occurrences, ngrams, counts, info)
     return sum(lengths)
 
 
@@ -115,6 +123,17 @@ def _stream(pieces: list[Ids], order: int) -> tuple[Ids, Ints]:
     parts = chain.from_iterable((pad, piece, end) for piece in pieces)
     stream = np.concatenate([np.zeros(0, dtype=np.uint32), *parts])
     return stream, np.flatnonzero(stream != BOS)
+
+
+def last_two(ngrams: Ids) -> Ids:
+    """The word before the last of each n-gram (0 where the order is 1), and the last."""
+    last = ngrams[:, -2:]
+    return last if last.shape[1] == 2 else np.concatenate([np.zeros_like(last), last], axis=1)
+
+
+def _sample(ngrams: Ids) -> Ids:
+    many = min(SAMPLE, len(ngrams))
+    return last_two(ngrams[(2 * np.arange(many) + 1) * len(ngrams) // (2 * max(many, 1))])
 
 
 def sum_equal(ngrams: Ids, counts: Ints, size: int) -> tuple[Ids, Ints]:
@@ -157,7 +176,7 @@ def _write(path: str, words: list[str], occurrences: Ints, ngrams: Ids, counts: 
     ):
         to.write_table(pa.table(vocabulary, schema=schema), row_group_size=len(words))
         if len(ngrams):
-            to.write_table(pa.table(rows, schema=schema), row_group_size=GROUP_ROWS)
+            to.write_table(pa.table(rows, schema=schema), row_group_size=_GROUP_ROWS)
 
 
 def _columns(order: int) -> list[str]:
@@ -183,17 +202,15 @@ def read_head(path: str) -> Head:
         info = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
         if "order" not in info or file.num_row_groups < 1:
             raise RunError(f"{path}: not a file of n-gram counts; delete it and count again")
-        order = int(info["order"])
-        groups = [file.metadata.row_group(i) for i in range(1, file.num_row_groups)]
-    begin = np.zeros((len(groups), 2), dtype=np.uint32)
-    for i, group in enumerate(groups):
-        last = group.column(order - 1).statistics
-        begin[i, 0] = last.min
-        if order > 1 and last.min == last.max:
-            begin[i, 1] = group.column(order - 2).statistics.min
-    rows = np.array([group.num_rows for group in groups], dtype=np.int64)
-    form = TextForm(info["normaliser"], info["tokeniser"])
-    return Head(path, order, form, int(info["tokens"]), int(info["documents"]), begin, rows)
+    return Head(
+        path=path,
+        order=int(info["order"]),
+        form=TextForm(info["normaliser"], info["tokeniser"], info.get("sentencepiece", "")),
+        tokens=int(info["tokens"]),
+        documents=int(info["documents"]),
+        rows=int(info["rows"]),
+        sample=np.array(orjson.loads(info["sample"]), dtype=np.uint32).reshape(-1, 2),
+    )
 
 
 def read_words(head: Head) -> pa.Table:

@@ -92,25 +92,17 @@ def _estimate_words(smoothing: Smoothing, kept: npt.NDArray[np.bool_]) -> _Words
     return _Words(probability, gamma, follows.total)
 
 
-def render_words(smoothing: Smoothing, part: Part) -> Receipt:
-    """Write the lines of the single words."""
-    plan = smoothing.plan
-    vocabulary = read_vocabulary(plan.folder)
-    words = _estimate_words(smoothing, vocabulary.kept)
-    rows = np.flatnonzero(vocabulary.kept).astype(np.uint32)
-    gamma = words.gamma[rows] if plan.order > 1 else None
-    _write(plan, vocabulary, (1, 0), rows[:, None], words.probability[rows], gamma)
-    return Receipt(part.name, len(rows))
-
-
 def render(smoothing: Smoothing, part: Part) -> Receipt:
-    """Write the lines of one range, from its bigrams up."""
+    """Write the lines of one range; the first has the single words as well."""
     plan = smoothing.plan
     vocabulary = read_vocabulary(plan.folder)
     words = _estimate_words(smoothing, vocabulary.kept)
+    if part.index == 0:
+        rows = np.flatnonzero(vocabulary.kept).astype(np.uint32)
+        weights = words.gamma[rows] if plan.order > 1 else None
+        _write(plan, vocabulary, (1, 0), rows[:, None], words.probability[rows], weights)
     ngrams, counts = read_range(plan, part.index)
     levels = levels_of(ngrams, counts, plan.prune, vocabulary.kept)
-    del counts
     lower = words.probability
     for n, level in enumerate(levels, start=2):
         if n == 2:
@@ -120,11 +112,11 @@ def render(smoothing: Smoothing, part: Part) -> Receipt:
         held = held_back(level.count, smoothing.discounts[n - 1])
         lower = (level.count - held) / total + gamma * lower[level.suffix]
         stay = ~level.dropped
-        left = None
+        weights = None
         if n < plan.order:
             with load(plan.path("contexts", part.index)) as found:
-                left = found.get(f"gamma{n}", np.float64)[stay]
-        _write(plan, vocabulary, (n, part.index), ngrams[level.row[stay], plan.order - n :], lower[stay], left)
+                weights = found.get(f"gamma{n}", np.float64)[stay]
+        _write(plan, vocabulary, (n, part.index), ngrams[level.row[stay], plan.order - n :], lower[stay], weights)
     return Receipt(part.name, len(ngrams))
 
 
@@ -151,5 +143,5 @@ def _write(
 
 
 def lines_path(plan: Plan, n: int, index: int) -> str:
-    """Where the lines of an order's n-grams in a range are; single words stand as range 0."""
+    """Where the lines of an order's n-grams in a range are; the single words are all in range 0."""
     return files.join(plan.folder, "lines", f"{n}-{index:05d}")

@@ -13,9 +13,10 @@ from pydantic import Field, model_validator
 
 from curate import files
 from curate.errors import ConfigError
+from curate.files import ModelFile
 from curate.map_shard import ShardTask
 from curate.step import Job, Receipt, Result
-from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
+from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path, check_sentencepiece
 from curate.train.method import Method, Sources, result, roles, shard_texts
 from curate.train.ngram import fit_stages
 from curate.train.ngram_counts import count_shard
@@ -34,6 +35,7 @@ class Ngram(Method):
             last number holds for the higher orders. `[0, 0, 1]` leaves out what is seen once from order 3 up.
         vocabulary: only so many of the most frequent words stay in the model; the others score as `<unk>`.
         normaliser, tokeniser: how a text becomes words; recorded beside the model.
+        sentencepiece: the model of the tokeniser `sentencepiece`; its hash is recorded, too.
     """
 
     source: Sources = Field(alias="from")
@@ -42,11 +44,13 @@ class Ngram(Method):
     vocabulary: int | None = Field(None, ge=1)
     normaliser: NormaliserName = "ccnet_spaced"
     tokeniser: TokeniserName = "punct"
+    sentencepiece: ModelFile | None = None
 
     @model_validator(mode="after")
-    def _thresholds_fit(self) -> Ngram:
+    def _arguments_fit(self) -> Ngram:
         try:
             thresholds(self.prune, self.order)
+            check_sentencepiece(self.tokeniser, self.sentencepiece)
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
@@ -60,7 +64,7 @@ class Ngram(Method):
         tasks: list[ShardTask] = []
         for i, data in enumerate(job.inputs.values()):
             tasks += [ShardTask(f"{i:03d}-{shard.name}", shard.rows, data.path(shard)) for shard in data.shards]
-        form = TextForm(self.normaliser, self.tokeniser)
+        form = TextForm.of(self.normaliser, self.tokeniser, job.models.get("sentencepiece"))
         receipts = job.map("count", functools.partial(_Count, job.scratch, self.order, form), tasks)
         counted = [files.join(job.scratch, receipt.task) for receipt in receipts]
         model = files.join(job.folder, ARPA)

@@ -31,6 +31,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SPECIAL = len(SPECIAL_WORDS)
 _PENDING = 1 << 20  # words that are collected before they are added up
+_SLICE = 1 << 16  # words that are Python strings at a time
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def make_plan(folder: str, count_files: Sequence[str], options: Options) -> Plan
         RunError: a count file is damaged, holds another order or text form, or there is not one word in all.
     """
     heads = [read_head(path) for path in count_files]
-    kinds = {(h.order, h.form.normaliser, h.form.tokeniser): h.path for h in heads}
+    kinds = {(h.order, *h.form.names().values()): h.path for h in heads}
     if len(kinds) > 1:
         (_, one), (_, other) = sorted(kinds.items())[:2]
         raise RunError(f"{other}: counted with another order or text form than {one}; count both again")
@@ -235,11 +236,17 @@ def _merge_words(heads: Sequence[Head]) -> pa.Table:
             parts = [pa.table({"word": added["word"], "count": added["count_sum"]})]
     words = parts[0]
     special = pc.index_in(words["word"], pa.array(SPECIAL_WORDS, pa.large_string()))
-    hashes = [word_hash(word) for batch in words["word"].chunks for word in map(str, batch)]
+    hashes = np.fromiter(map(word_hash, plain(words["word"])), dtype=np.uint64, count=len(words))
     keyed = words.append_column("special", special.combine_chunks().fill_null(_SPECIAL))
-    keyed = keyed.append_column("hash", pa.array(hashes, pa.uint64()))
+    keyed = keyed.append_column("hash", pa.array(hashes))
     order = pc.sort_indices(keyed, [(name, "ascending") for name in ("special", "hash", "word")])
     return words.take(order)
+
+
+def plain(words: pa.ChunkedArray | pa.Array) -> Iterator[str]:
+    """Words as Python strings, not all at once."""
+    for start in range(0, len(words), _SLICE):
+        yield from words.slice(start, _SLICE).to_pylist()
 
 
 def _kept(words: pa.Table, threshold: int, limit: int | None) -> Bools:
@@ -254,17 +261,19 @@ def _kept(words: pa.Table, threshold: int, limit: int | None) -> Bools:
 
 
 def _cuts(heads: Sequence[Head], words: pa.LargeStringArray, range_rows: int) -> tuple[int, ...]:
-    """Where the ranges after the first begin: at beginnings of row groups, so that each has about as many rows."""
-    begin = [np.zeros(0, dtype=np.uint64)]
-    for head in heads:
-        if len(head.begin):
-            number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
-            begin.append(pair(number[head.begin[:, 1]], number[head.begin[:, 0]]))
-    keys, rows = np.concatenate(begin), np.concatenate([head.rows for head in heads])
-    if rows.sum() <= range_rows:
+    """Where the ranges after the first begin, so that each has about as many rows, by the samples of the files."""
+    rows = sum(head.rows for head in heads)
+    ranges = -(-rows // range_rows)
+    if ranges == 1:
         return ()
-    order = np.argsort(keys, kind="stable")
-    before = np.cumsum(rows[order]) - rows[order]
-    full = before // range_rows
-    chosen = keys[order][1:][full[1:] > full[:-1]]
-    return tuple(int(key) for key in np.unique(chosen) if key > keys.min())
+    keys: list[Keys] = []
+    weights: list[npt.NDArray[np.float64]] = []
+    for head in heads:
+        number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
+        ends = number[head.sample]
+        keys.append(pair(ends[:, 0], ends[:, 1]))
+        weights.append(np.full(len(head.sample), head.rows / max(len(head.sample), 1)))
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    before = np.cumsum(np.concatenate(weights)[order])
+    at = np.searchsorted(before, rows / ranges * np.arange(1, ranges))
+    return tuple(np.unique(np.concatenate(keys)[order][at]).tolist())

@@ -14,20 +14,16 @@ import pyarrow.compute as pc
 
 from curate import files
 from curate.step import Receipt
-from curate.train.ngram_counts import Ids, Ints, read_head, read_ngrams, read_words, sum_equal
+from curate.train.ngram_counts import Ids, Ints, last_two, read_head, read_ngrams, read_words, sum_equal
 from curate.train.ngram_levels import Continuations, Level, counts_of_counts, levels_of
-from curate.train.ngram_plan import Part, Plan, load, pair, read_vocabulary, save
+from curate.train.ngram_plan import Part, Plan, Scalar, load, pair, read_vocabulary, save
 
 
 def split(plan: Plan, part: Part) -> Receipt:
     """Write the n-grams of one count file by ranges."""
-    head = read_head(plan.count_files[part.index])
-    words = read_vocabulary(plan.folder).strings()
-    number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
-    ngrams, counts = read_ngrams(head)
-    ngrams = number[ngrams]
-    before = ngrams[:, -2] if plan.order > 1 else np.zeros(len(ngrams), dtype=np.uint32)
-    at = np.searchsorted(pair(before, ngrams[:, -1]), np.array(plan.cuts, dtype=np.uint64))
+    ngrams, counts = _numbered(plan, part.index)
+    ends = last_two(ngrams)
+    at = np.searchsorted(pair(ends[:, 0], ends[:, 1]), np.array(plan.cuts, dtype=np.uint64))
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for k, (start, end) in enumerate(pairwise([0, *at.tolist(), len(ngrams)])):
         arrays |= {f"ngrams{k}": ngrams[start:end], f"counts{k}": counts[start:end]}
@@ -35,12 +31,30 @@ def split(plan: Plan, part: Part) -> Receipt:
     return Receipt(part.name, len(ngrams))
 
 
+def _numbered(plan: Plan, index: int) -> tuple[Ids, Ints]:
+    """The n-grams of a count file in the numbers of the common vocabulary."""
+    head = read_head(plan.count_files[index])
+    words = read_vocabulary(plan.folder).strings()
+    number = pc.index_in(read_words(head)["word"], words).to_numpy().astype(np.uint32)
+    ngrams, counts = read_ngrams(head)
+    return number[ngrams], counts
+
+
+def _read_split(plan: Plan, index: int, which: int) -> tuple[Ids, Ints]:
+    with load(plan.path("split", index)) as found:
+        return found.get(f"ngrams{which}", np.uint32), found.get(f"counts{which}", np.int64)
+
+
 def merge(plan: Plan, part: Part) -> Receipt:
-    """Add up one range of all files, and take its counts of counts and what it knows of single words."""
-    parts: list[tuple[Ids, Ints]] = []
-    for i in range(len(plan.count_files)):
-        with load(plan.path("split", i)) as found:
-            parts.append((found.get(f"ngrams{part.index}", np.uint32), found.get(f"counts{part.index}", np.int64)))
+    """Add up one range of all files, and take its counts of counts and what it knows of single words.
+
+    Where there is one range it reads the count files themselves.
+    """
+    sources = range(len(plan.count_files))
+    if plan.ranges == 1:
+        parts = [_numbered(plan, i) for i in sources]
+    else:
+        parts = [_read_split(plan, i, part.index) for i in sources]
     ngrams, counts = np.concatenate([n for n, _ in parts]), np.concatenate([c for _, c in parts])
     parts.clear()
     ngrams, counts = sum_equal(ngrams, counts, plan.words)
@@ -77,13 +91,17 @@ def by_range(plan: Plan, context: npt.NDArray[np.integer]) -> tuple[Ints, list[i
 
 def read_range(plan: Plan, index: int) -> tuple[Ids, Ints]:
     """The rows of a range, sorted, and their counts."""
+    return read_rows(plan, index, "ngrams", np.uint32), read_rows(plan, index, "counts", np.int64)
+
+
+def read_rows(plan: Plan, index: int, name: str, kind: type[Scalar]) -> npt.NDArray[Scalar]:
+    """The `ngrams` or the `counts` of a range alone."""
     with load(plan.path("merge", index)) as found:
         rows, _ = by_range(plan, found.get("context", np.uint32))
-        ngrams = np.empty((len(rows), plan.order), dtype=np.uint32)
-        ngrams[rows] = np.concatenate([found.get(f"ngrams{k}", np.uint32) for k in range(plan.ranges)])
-        counts = np.empty(len(rows), dtype=np.int64)
-        counts[rows] = np.concatenate([found.get(f"counts{k}", np.int64) for k in range(plan.ranges)])
-    return ngrams, counts
+        grouped = np.concatenate([found.get(f"{name}{k}", kind) for k in range(plan.ranges)])
+    ordered = np.empty_like(grouped)
+    ordered[rows] = grouped
+    return ordered
 
 
 def _write_words(plan: Plan, index: int, bigrams: Level) -> None:

@@ -101,10 +101,12 @@ def test_the_arguments_are_part_of_the_identity(tmp_path: Path) -> None:
 def test_explain_shows_the_draw_of_a_row_beside_what_was_needed(tmp_path: Path) -> None:
     scores = dataset(tmp_path / "scores", {"q": [0.0, 0.0, 0.0]}, kind="score")
     out = judge(tmp_path, [scores], {"column": "q", "sample": {"count": 1, "temperature": 2.0}})
+    config = tmp_path / "config.yaml"
+    config.write_text("name: t\nsteps: {}\n")
     (rule,) = out.manifest.rules
     assert (rule["comparison"], rule["temperature"], rule["seed"]) == ("sample", 2.0, 0)
     for row in rows(out):
-        (line,) = [line for line in explain_row([scores, out], str(row["id"])) if "noise" in line]
+        (line,) = [line for line in explain_row([scores, out], str(row["id"]), str(config)) if "noise" in line]
         name, drawn, *_ = line.split()
         assert name == "q-not-sampled"
         assert (float(drawn) >= float(line.split("at least ")[1].split()[0])) == row["keep"]

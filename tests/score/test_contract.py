@@ -123,8 +123,9 @@ def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
     assert all(len(values) == 2 for values in result.values())
 
 
-def test_no_splitter_runs_twice_over_a_batch(models: dict[str, dict[str, str]]) -> None:
+def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(models: dict[str, dict[str, str]]) -> None:
     batch = TextBatch.of(TEXTS)
     for name in SCORERS:
         SCORERS[name](**models.get(name, {}))(batch)
-    assert batch.tokenisations and set(batch.tokenisations.values()) == {1}
+    assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
+    assert set(batch.tokenisations.values()) == {1}

@@ -186,8 +186,23 @@ def test_the_contributions_of_words_and_ngrams_add_up_to_the_logit(model: str, t
         value = logit.of(text)
         assert math.fsum(part.value for part in parts) == pytest.approx(value or 0.0, abs=1e-5)
         assert all(part.count > 0 for part in parts) and bool(parts) == (value is not None)
-        if value is not None and file.loss == SOFTMAX and len(file.labels) == 2:
-            assert 1 / (1 + math.exp(-value)) == pytest.approx(score, abs=1e-5)
+        if value is not None and file.loss in (SOFTMAX, HIERARCHICAL) and len(file.labels) == 2:
+            assert 1 / (1 + math.exp(-value)) == pytest.approx(score, abs=3e-5 if file.loss == HIERARCHICAL else 1e-5)
+        elif value is not None and file.loss in (ONE_VS_ALL, NEGATIVE):
+            assert 1 / (1 + math.exp(-value)) == pytest.approx(score, abs=0.008)
+
+
+def test_the_logits_of_all_labels_give_the_softmax(model: str, texts: Sequence[str]) -> None:
+    file = read_model(model)
+    if file.loss != SOFTMAX or not 2 < len(file.labels) < 50:
+        return
+    few = texts[4:40:3]
+    logits = np.array([[label_logit(file, label).of(text) for text in few] for label in file.labels])
+    expected = np.exp(logits) / np.exp(logits).sum(axis=0)
+    for i in (0, len(file.labels) - 1):
+        assert quality(model=model, label=file.labels[i])(TextBatch.of(few))[""].to_numpy() == pytest.approx(
+            expected[i], abs=1e-5
+        )
 
 
 def test_invalid_bytes_count_as_replacement_characters(model: str) -> None:

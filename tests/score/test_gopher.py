@@ -110,7 +110,7 @@ def test_each_splitter_runs_once_for_all_families() -> None:
     for factory in FACTORIES:
         for variant in VARIANTS:
             factory(variant=variant)(batch)
-    assert batch.tokenisations == {"uax29": 1, "whitespace": 1, "treebank": 1}
+    assert batch.tokenisations == {"uax29": 1, "whitespace": 1, "treebank": 1, "lines": 1}
 
 
 def test_a_variant_can_be_run_on_another_splitter() -> None:

@@ -109,6 +109,20 @@ def test_the_lines_that_refinedweb_removes_are_counted_by_kind() -> None:
     assert values("3rd views")["counter_lines"] == values("three likes")["counter_lines"] == 0
 
 
+def test_a_golden_row() -> None:
+    text = "HOME | TICKETS\n10.00\n214 likes\nShare\n\n- The mill is open on Sundays, on Sundays…\nsooooo good!\n"
+    assert values(text) == pytest.approx(
+        {
+            "lines": 6, "paragraphs": 2, "blank_lines": 1 / 7, "mean_line_length": 14.5, "median_line_length": 10.5,
+            "max_line_length": 42, "mean_paragraph_length": 43.5, "mean_words": 16 / 6, "short_lines": 5 / 6,
+            "upper_lines": 1 / 6, "numeric_lines": 1 / 6, "counter_lines": 1 / 6, "single_word_lines": 2 / 6,
+            "punct_lines": 1 / 6, "ellipsis_lines": 1 / 6, "bullet_lines": 1 / 6, "short_line_chars": 45 / 87,
+            "repeated_chars": 5 / 75, "max_char_run": 5, "repeated_words": 2 / 16, "max_word_run": 1,
+            "removed_words": 6 / 16,
+        }
+    )  # fmt: skip
+
+
 def test_what_repeats_within_a_line_is_found_and_what_does_so_over_lines_is_not() -> None:
     assert values("ha ha, ha! ha")["repeated_words"] == 0.75
     assert values("click here click here click here now")["repeated_words"] == pytest.approx(4 / 7)

@@ -83,6 +83,16 @@ def test_shares_are_those_of_the_reference(texts: list[str]) -> None:
         assert {name: found[name][row].as_py() for name in expected} == pytest.approx(expected, abs=1e-12), text
 
 
+def test_a_golden_row() -> None:
+    text = "# Read\n<p>AT&amp;T: https://a.org</p>\nx = f(1);\n\\alpha"
+    assert values(text) == pytest.approx(
+        {
+            "tags": 7 / 54, "entities": 5 / 54, "urls": 13 / 54, "latex": 6 / 54, "braces": 0, "non_alnum": 18 / 54,
+            "digits": 1 / 54, "white_space": 7 / 54, "upper": 4 / 28, "code_lines": 0.25, "markdown_lines": 0.25,
+        }
+    )  # fmt: skip
+
+
 def test_a_page_of_html_is_mostly_tags_and_prose_has_none() -> None:
     html = '<html><body class="x"><p>Hi &amp; bye&nbsp;&#8217;</p></body></html>'
     assert values(html)["tags"] > 0.6

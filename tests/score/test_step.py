@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,9 +11,11 @@ import pytest
 
 from curate.config import BadValue
 from curate.dataset import Dataset
+from curate.explain import explain_row
 from curate.score import step as score
 from curate.text.batch import TextBatch
 from tests.helpers import dataset, rows, run_step
+from tests.pipelines import run_yaml
 
 
 def run(root: Path, docs: Dataset, **entries: dict) -> Dataset:
@@ -35,7 +38,7 @@ def test_a_scorer_reads_the_column_that_its_entry_names(tmp_path: Path) -> None:
 
 def test_the_scorer_of_urls_reads_the_column_url_and_the_text_is_not_needed(tmp_path: Path) -> None:
     docs = documents(tmp_path / "docs", url=["https://a.org/x", None])
-    assert [row["url_host"] for row in rows(run(tmp_path, docs, url={}))] == ["a.org", None]
+    assert [row["url_host"] for row in rows(run(tmp_path, docs, url={"host": True}))] == ["a.org", None]
 
 
 def test_a_shard_without_the_column_has_null_scores(tmp_path: Path) -> None:
@@ -76,3 +79,26 @@ def test_a_column_bears_identity_and_the_text_does_not() -> None:
     other = score.parse({"from": "docs", "markup": {"column": "title"}}, ())
     assert plain.identity() == named.identity() == {"scorers": [["markup", "markup", {}]]}
     assert other.identity() == {"scorers": [["markup", "markup", {}, "title"]]}
+
+
+def test_explain_reads_the_column_that_was_scored(tmp_path: Path) -> None:
+    for name, words in (("good", "river mill"), ("poor", "casino bonus")):
+        lines = [json.dumps({"text": f"{words} {i}"}) + "\n" for i in range(200)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    (tmp_path / "docs.jsonl").write_text('{"text": "casino bonus", "title": "river"}\n')
+    outputs = run_yaml(
+        tmp_path,
+        f"""
+name: titles
+steps:
+  good: {{read: {{path: {tmp_path}/good.jsonl}}}}
+  poor: {{read: {{path: {tmp_path}/poor.jsonl}}}}
+  cls: {{train: {{fasttext: {{positive: good, negative: poor, dim: 4, bucket: 100, lr: 0.5}}}}}}
+  docs: {{read: {{path: {tmp_path}/docs.jsonl}}}}
+  scores: {{score: {{from: docs, head: {{scorer: quality, column: title, model: cls, label: hq}}}}}}
+""",
+    )
+    (row,) = rows(outputs["scores"])
+    assert row["head"] > 0.5
+    told = "\n".join(explain_row(list(outputs.values()), str(row["id"]), str(tmp_path / "titles" / "config.yaml")))
+    assert '"river"' in told and '"casino"' not in told and "not known" not in told

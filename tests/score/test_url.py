@@ -77,9 +77,13 @@ def test_the_first_list_that_holds_gives_the_reason(tmp_path: Path) -> None:
 
 def test_what_has_no_host_is_not_listed_and_a_null_host(tmp_path: Path) -> None:
     urls = ["", "http://", "no url at all", "https://[2001:db8::1]:443/x", "a" * 300 + ".de", "https://Ü.de"]
-    found = url()(TextBatch.of(urls))
+    found = url(host=True)(TextBatch.of(urls))
     assert found["host"].to_pylist() == [None, None, None, "[2001:db8::1]", None, "Ü.de"]
     assert found["listed"].to_pylist() == [False] * 6
+
+
+def test_the_host_is_given_where_it_is_asked_for() -> None:
+    assert "host" not in url()(TextBatch.of(["https://a.org"]))
 
 
 def test_a_packed_list_is_read_and_a_bad_one_refused(tmp_path: Path) -> None:
@@ -127,6 +131,6 @@ def test_a_host_is_listed_where_it_or_a_domain_above_it_is(entries: list[str], h
 
 @given(st.lists(st.binary(max_size=20), max_size=4))
 def test_invalid_utf8_gives_a_value_for_each_row(urls: list[bytes]) -> None:
-    found = url()(batch_of_bytes(urls))
+    found = url(host=True)(batch_of_bytes(urls))
     assert all(len(column) == len(urls) for column in found.values())
     assert pa.compute.utf8_length(found["host"]) is not None

@@ -62,13 +62,14 @@ def test_a_column_of_numbers_is_refused_by_name() -> None:
         TextBatch(pa.array([1]))
 
 
-def test_each_splitter_runs_once() -> None:
+def test_each_splitter_runs_once_and_so_do_lines() -> None:
     batch = TextBatch.of(["some words"])
     for _ in range(3):
         batch.words("uax29")
         batch.words("whitespace")
-    assert batch.tokenisations == {"uax29": 1, "whitespace": 1}
-    assert batch.lines() is batch.lines()
+        batch.lines()
+    assert batch.tokenisations == {"uax29": 1, "whitespace": 1, "lines": 1}
+    assert batch.bits() is batch.bits()
 
 
 @given(st.lists(st.text(alphabet="ab \n\té\u2028", max_size=12), max_size=4))

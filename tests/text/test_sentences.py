@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.text.batch import TextBatch
 from curate.text.sentences import count_sentences, next_sentence, sentence_ends
-from tests.text.reference import TEXTS
+from tests.text.reference import TEXTS, batch_of_bytes
 
 
 def sentences(text: str) -> list[str]:
-    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    batch = TextBatch.of([text])
     found, at = [], 0
-    while at < len(data):
-        stop, following = next_sentence(data, at, len(data))
-        found.append(bytes(data[at:stop]).decode())
+    while at < len(batch.data):
+        stop, following = next_sentence(batch.data, batch.bits(), at, len(batch.data))
+        found.append(bytes(batch.data[at:stop]).decode())
         at = following
     return found
 
@@ -46,24 +47,26 @@ def test_a_line_feed_ends_no_sentence() -> None:
 
 
 def test_white_space_holds_no_sentence() -> None:
-    data = np.frombuffer(b" \n\t ", dtype=np.uint8)
-    assert count_sentences(data, 0, len(data)) == 0
-    assert count_sentences(data, 0, 0) == 0
+    batch = TextBatch.of([" \n\t "])
+    assert count_sentences(batch.data, batch.bits(), 0, len(batch.data)) == 0
+    assert count_sentences(batch.data, batch.bits(), 0, 0) == 0
 
 
 @given(TEXTS.map(str.encode) | st.binary(max_size=60), st.integers(0, 10), st.integers(0, 10))
 def test_ends_are_in_order_within_the_text_and_as_many_as_counted(text: bytes, before: int, after: int) -> None:
-    data = np.frombuffer(b"a. B" * before + text + b". C?" * after, dtype=np.uint8)
+    batch = batch_of_bytes([b"a. B" * before + text + b". C?" * after])
     start, end = 4 * before, 4 * before + len(text)
-    ends = sentence_ends(data, start, end)
-    assert len(ends) == count_sentences(data, start, end)
+    ends = sentence_ends(batch.data, batch.bits(), start, end)
+    assert len(ends) == count_sentences(batch.data, batch.bits(), start, end)
     assert (np.diff([start, *ends]) > 0).all()
     assert ends[-1] <= end if len(ends) else not text.decode("utf-8", "replace").strip("\x85\xa0 \t\n\v\f\r\u2028")
 
 
 @given(TEXTS)
 def test_what_follows_a_text_does_not_change_its_sentences(text: str) -> None:
-    raw = text.encode()
-    alone = np.frombuffer(raw, dtype=np.uint8)
-    longer = np.frombuffer(raw + b". More text! Yes.", dtype=np.uint8)
-    assert sentence_ends(alone, 0, len(raw)).tolist() == sentence_ends(longer, 0, len(raw)).tolist()
+    size = len(text.encode())
+    alone, longer = TextBatch.of([text]), TextBatch.of([text + ". More text! Yes."])
+    assert (
+        sentence_ends(alone.data, alone.bits(), 0, size).tolist()
+        == sentence_ends(longer.data, longer.bits(), 0, size).tolist()
+    )

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from curate.errors import ConfigError
 from curate.text.batch import TextBatch
+from curate.text.simd import BASE
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION
-from curate.text.utf8 import BASE
 from tests.text.reference import TEXTS, batch_of_bytes, treebank_tokens, uax29, whitespace, words_of
 
 SPLITTERS = ("whitespace", "uax29", "treebank")

@@ -11,7 +11,6 @@ import pytest
 
 from curate.errors import ConfigError, RunError
 from curate.text.normalise import TextForm, read_form
-from curate.train import ngram_counts
 from curate.train.ngram import fit_ngram
 from curate.train.ngram_counts import count_shard
 from curate.train.ngram_levels import FALLBACK, discounts_of
@@ -68,11 +67,8 @@ def test_the_model_is_the_same_for_any_cut_into_shards_and_any_order(tmp_path: P
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-def test_the_model_is_the_same_however_many_ranges_it_is_made_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
-) -> None:
-    # So small that the n-grams of one last word lie in several ranges.
-    monkeypatch.setattr(ngram_counts, "GROUP_ROWS", 2)
+def test_the_model_is_the_same_however_many_ranges_it_is_made_in(tmp_path: Path, order: int) -> None:
+    # The smallest are such that the n-grams of one last word lie in several ranges.
     texts = [*TEXTS, *(f"the {word} tide" for word in "abcdefgh")]
     for kind, options in (("all", Options()), ("some", Options(prune=(0, 0, 1)[:order], vocabulary=9))):
         models = [
