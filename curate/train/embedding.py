@@ -32,6 +32,8 @@ from curate.train.fasttext import MIN_TEXTS, Trained
 from curate.train.metrics import at_threshold, auroc, deciles
 
 MODEL, CARD = "model", "model.json"
+# What of an encoder's folder is used: downloads hold the same weights in other formats too.
+_COPIED = (".json", ".safetensors", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def fit_embedding(
     save_head(join(out_dir, MODEL), head)
     files = {name: content_hash(join(out_dir, MODEL, name)) for name in (SETTINGS, WEIGHTS)}
     for each in list_inputs(path):
+        if "/" in each.name or not each.name.endswith(_COPIED):
+            continue
         name = join(ENCODER, each.name)
         with open(each.url, "rb") as stream, atomic_output(join(out_dir, MODEL, name)) as out:
             while block := stream.read(1 << 22):

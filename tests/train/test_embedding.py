@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,21 @@ def test_the_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, questions
     one = tree(tmp_path / "one")
     assert {"model.json", "model/head.json", "model/head.safetensors", "model/encoder/config.json"} < one.keys()
     assert one == tree(tmp_path / "two")
+
+
+def test_the_model_holds_what_it_needs_of_the_encoder_and_no_more(
+    tmp_path: Path, questions: list[Labelled], encoder: str
+) -> None:
+    copy = tmp_path / "encoder"
+    shutil.copytree(encoder, copy, copy_function=shutil.copyfile)
+    copy.chmod(0o755)
+    (copy / "pytorch_model.bin").write_bytes(b"pickled")
+    (copy / "onnx").mkdir()
+    (copy / "onnx/model.onnx").write_bytes(b"the weights again")
+    trained = train_embedding(questions[:60], str(copy), str(tmp_path / "out"))
+    shutil.rmtree(copy)
+    assert {path.name for path in Path(trained.model, "encoder").iterdir()} == {p.name for p in Path(encoder).iterdir()}
+    assert embedding(model=trained.model)(TextBatch.of(["How many?"]))[""].null_count == 0
 
 
 def test_the_head_is_the_ridge_solution() -> None:
