@@ -26,6 +26,7 @@ from curate.score import SCORERS
 from curate.score.scorer import Columns, Scorer
 from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 
 VERSION = 1
 
@@ -114,12 +115,12 @@ def score_batch(scorers: Mapping[str, Scorer], batch: pa.RecordBatch) -> pa.Reco
     """
     texts = TextBatch(batch.column("text"))
     columns: Columns = {"id": batch.column("id")}
-    valid = pa.array(texts.valid)
+    valid = column(texts.valid)
     for name, scorer in scorers.items():
         for suffix, values in scorer(texts).items():
             if len(values) != batch.num_rows:
                 raise RunError(f"scorer {name}: returned {len(values)} values for {batch.num_rows} rows")
             if not texts.valid.all():
-                values = pc.if_else(valid, values, pa.scalar(None, values.type))
+                values = pc.if_else(valid, values, pa.nulls(1, values.type)[0])
             columns[f"{name}_{suffix}" if suffix else name] = values
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
