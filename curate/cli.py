@@ -24,7 +24,7 @@ from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.errors import CurateError
 from curate.explain import explain_row
-from curate.pipeline import REPORT, Pipeline, look, open_run, write_report
+from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
 from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
 from curate.summary import funnel_lines
@@ -78,6 +78,9 @@ def run(
     config: ConfigArgument,
     on: Annotated[Where, typer.Option("--on", help="This machine, or a Ray cluster.")] = Where.local,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes or actors; all cores by default.")] = None,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs that an actor on Ray gets, for neural models; 0.5 lets two share one.")
+    ] = 0,
     root: RootOption = "runs",
     set_: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
@@ -99,7 +102,7 @@ def run(
         return
     folder = pipeline.folder(root)
     files.make_folder(folder)
-    resources = Resources(workers=workers, retries=retries, timeout=timeout, keep_going=keep_going)
+    resources = Resources(workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going)
     with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
         outputs = pipeline.run(root, engine, resources, shown)
         for line in funnel_lines(outputs):
@@ -178,7 +181,7 @@ def explain(
     row: Annotated[str, typer.Argument(help="A row's id, or its beginning.", metavar="ROW")],
 ) -> None:
     """Say where a row came from, what every step found, and why it was kept or dropped."""
-    for line in explain_row(list(open_run(run).values()), row):
+    for line in explain_row(list(open_run(run).values()), row, files.join(run, RESOLVED)):
         _print(line)
 
 

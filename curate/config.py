@@ -25,6 +25,8 @@ from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 
 Path: TypeAlias = "tuple[str | int, ...]"
+# Marks a field that says what the work may use, and changes no result: it bears no identity.
+RESOURCE = "resource"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -201,6 +203,11 @@ def model_files(model: BaseModel) -> dict[str, str]:
         for name, field in type(model).model_fields.items()
         if _is_model_file(field) and (value := getattr(model, name)) is not None
     }
+
+
+def resources(model: BaseModel) -> set[str]:
+    """The fields of a model that bear no identity."""
+    return {name for name, field in type(model).model_fields.items() if RESOURCE in field.metadata}
 
 
 def _is_model_file(field: FieldInfo) -> bool:

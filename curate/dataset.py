@@ -68,6 +68,14 @@ class Manifest:
         rules = self.details.get("rules")
         return [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
 
+    def hash_of(self, name: str) -> str:
+        """The hash of one of the files, or of a folder of them."""
+        if name in self.files:
+            return self.files[name]
+        return files.folder_hash(
+            {path[len(name) + 1 :]: hashed for path, hashed in self.files.items() if path.startswith(f"{name}/")}
+        )
+
     def reconcile(self) -> None:
         """Check that every row is accounted for.
 

@@ -1,23 +1,43 @@
 """Why a row is where it is: its source, what every step found of it, and the verdict.
 
-for line in explain_row(list(outputs.values()), "1f0c22aa"):
+for line in explain_row(list(outputs.values()), "1f0c22aa", "runs/pretrain/config.yaml"):
 print(line)
+
+Beneath the score of a fastText model stand the words and n-grams that moved it most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import config as configuration
+from curate import files
 from curate.dataset import Dataset
-from curate.errors import ConfigError
+from curate.digest import Plain
+from curate.draw import sample_keys
+from curate.errors import ConfigError, ModelError
+from curate.score.fasttext_explain import moved_by
+from curate.score.step import ScoreConfig, parse
 from curate.shards import QUARANTINE
 
+_TOP = 10
+_WIDTH = 60
+_SAME = 1e-5
 
-def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:
+
+def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None) -> Iterator[str]:
     """Lines that tell the story of a row, by its id or the beginning of it.
+
+    Args:
+        datasets: the outputs of a run.
+        row: the id.
+        config: the run's resolved config, which names the models; without it nothing is said of scores' words.
 
     Raises:
         ConfigError: no row, or several, have such an id.
@@ -36,6 +56,7 @@ def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:
     if len(ids) > 1:
         raise ConfigError(f"several rows begin with {row!r}: {', '.join(sorted(ids)[:3])}; give more of the id")
     yield f"row {ids.pop()}"
+    scorers = _scorers(config)
     for dataset, values in found:
         head = f"{dataset.manifest.step} ({dataset.manifest.kind})"
         if "error" in values:
@@ -52,6 +73,8 @@ def explain_row(datasets: Sequence[Dataset], row: str) -> Iterator[str]:
             if name not in ("id", "source"):
                 text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
                 yield f"    {name:<36} {text[:160]}"
+                if dataset.manifest.step in scorers:
+                    yield from _moved(scorers[dataset.manifest.step], name, values, found, datasets)
 
 
 def _find(dataset: Dataset, row: str) -> dict[str, object] | None:
@@ -82,5 +105,74 @@ def _verdicts(filter_: Dataset, found: Sequence[tuple[Dataset, dict[str, object]
         if rule["column"] in values and rule["column"] != "keep":
             value = values[str(rule["column"])]
             mark = "   <- dropped here" if rule["name"] == reason else ""
+            must = f"must be {rule['comparison']} {rule['value']}"
+            if rule["comparison"] == "sample" and isinstance(value, int | float):
+                value, must = _sampled(rule, value, str(values["id"]))
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-            yield f"    {rule['name']!s:<44} {shown:>12}  must be {rule['comparison']} {rule['value']}{mark}"
+            yield f"    {rule['name']!s:<44} {shown:>12}  {must}{mark}"
+
+
+def _sampled(rule: Mapping[str, Plain], score: float, row: str) -> tuple[float, str]:
+    """What the draw of a row came to, and what was needed."""
+    temperature, seed = float(str(rule["temperature"])), int(str(rule["seed"]))
+    keys = sample_keys(np.array([score], dtype=np.float64), [row], temperature=temperature, seed=seed)
+    return float(keys[0]), f"(score / {temperature:g} + noise) must be at least {float(str(rule['value'])):.6g}"
+
+
+def _scorers(config: str | None) -> dict[str, ScoreConfig]:
+    """The score steps of a resolved config."""
+    if config is None:
+        return {}
+    steps = configuration.load(config).data["steps"]
+    assert isinstance(steps, dict)
+    return {
+        name: parse(step["score"], ("steps", name, "score"))
+        for name, step in steps.items()
+        if isinstance(step, dict) and "score" in step
+    }
+
+
+def _moved(
+    config: ScoreConfig,
+    column: str,
+    values: Mapping[str, object],
+    found: Sequence[tuple[Dataset, dict[str, object]]],
+    datasets: Sequence[Dataset],
+) -> Iterator[str]:
+    """What moved the score in a column, if a fastText model gave it: the logit's parts, the largest first."""
+    scorer = column.removesuffix("_score")
+    entry = config.entries.get(column) or config.entries.get(scorer)
+    if entry is None:
+        return
+    text = next((row.get(entry.column) for data, row in found if data.manifest.step == config.source), None)
+    score = values[column]
+    if not isinstance(text, str) or not isinstance(score, float):
+        return
+    if entry.scorer == "quality" and column in config.entries:
+        label = dict(entry.args)["label"]
+    elif entry.scorer == "language" and column != scorer and values[scorer]:
+        label = str(values[scorer])
+    else:
+        return
+    model = configuration.model_files(entry.args)["model"]
+    trained = next(
+        (data for data in datasets if data.manifest.step == model and "model" in data.manifest.details), None
+    )
+    path = files.join(trained.folder, str(trained.manifest.details["model"])) if trained else files.absolute(model)
+    try:
+        moved = moved_by(path, label, text)
+    except ModelError as error:
+        yield f"        what moved it is not known: {error}"
+        return
+    if abs(moved.score - score) > _SAME:
+        yield f"        what moved it is not known: the model at {path} has changed, it now gives {moved.score:.6g}"
+        return
+    parts = sorted(moved.contributions, key=lambda part: (-abs(part.value), part.text))
+    yield f"        {moved.meaning} of {moved.label}: {moved.logit:+.4f}, of which"
+    for part in parts[:_TOP]:
+        times = f" x{part.count}" if part.count > 1 else ""
+        shown = part.text if len(part.text) <= _WIDTH else f"{part.text[:_WIDTH]}..."
+        yield f"        {part.value:+.4f}  {orjson.dumps(shown).decode()}{times}"
+    if parts[_TOP:]:
+        rest = math.fsum(part.value for part in parts[_TOP:])
+        yield f"        {rest:+.4f}  from {len(parts) - _TOP:,} other words and n-grams"

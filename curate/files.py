@@ -11,7 +11,7 @@ import glob as globbing
 import os
 import posixpath
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, cast
 
@@ -21,7 +21,7 @@ import xxhash
 from curate.errors import ConfigError
 
 MODEL_FILE = "model file"
-# The type of a config field that names a model: its content enters the digest of the step.
+# The type of a config field that names a model, a file or a folder: its content enters the digest of the step.
 ModelFile = Annotated[str, MODEL_FILE]
 
 _WILD = "*?["
@@ -74,6 +74,14 @@ def open_input(url: str) -> BinaryIO:
         raise ConfigError(f"{url}: no such file; check the path") from None
     except PermissionError:
         raise ConfigError(f"{url}: may not be read; check its permissions") from None
+
+
+def is_folder(url: str) -> bool:
+    """Whether a folder, local or remote, is there."""
+    if is_remote(url):
+        fs, path = fsspec.core.url_to_fs(url)
+        return bool(fs.isdir(path))
+    return os.path.isdir(url)
 
 
 def exists(url: str) -> bool:
@@ -191,7 +199,7 @@ def list_inputs(paths: str | Sequence[str], known: Sequence[str] = ()) -> list[I
     for pattern in wanted:
         matches = list(_expand(pattern, known))
         if not matches:
-            what = "is a folder with no file that can be read" if _is_folder(pattern) else "matches no file"
+            what = "is a folder with no file that can be read" if is_folder(pattern) else "matches no file"
             raise ConfigError(f"{pattern}: {what}; check the path (working folder: {os.path.basename(os.getcwd())}/)")
         found.update((file.url, file) for file in matches)
     # Names must stay different when several roots are given, as they go into the rows' ids.
@@ -201,13 +209,6 @@ def list_inputs(paths: str | Sequence[str], known: Sequence[str] = ()) -> list[I
         files = [InputFile(f.url, f.url, f.size, f.stamp) for f in files]
         files.sort(key=lambda file: file.name)
     return files
-
-
-def _is_folder(pattern: str) -> bool:
-    if is_remote(pattern):
-        fs, path = fsspec.core.url_to_fs(pattern)
-        return bool(fs.isdir(path))
-    return os.path.isdir(pattern)
 
 
 def _root_of(pattern: str) -> str:
@@ -258,4 +259,12 @@ def content_hash(url: str) -> str:
     with open_input(url) as stream:
         while block := stream.read(1 << 22):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_hash(hashes: Mapping[str, str]) -> str:
+    """One hash for a folder, of the names below it and the hashes of those files; the same wherever it lies."""
+    digest = xxhash.xxh3_128()
+    for name, content in sorted(hashes.items()):
+        digest.update(f"{name}\n{content}\n".encode())
     return digest.hexdigest()

@@ -27,7 +27,9 @@ class Fingerprints:
         self._saved = len(self._known)
 
     def of(self, url: str, stamp: str = "") -> str:
-        """The hash of a file's content; for an object in a store its own tag (`stamp`), if it has one."""
+        """The hash of what a file or folder holds; for an object in a store its own tag (`stamp`), if it has one."""
+        if files.is_folder(url):
+            return files.folder_hash({each.name: self.of(each.url, each.stamp) for each in files.list_inputs(url)})
         if files.is_remote(url):
             return stamp or files.content_hash(url)
         status = os.stat(url)

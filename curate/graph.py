@@ -15,6 +15,7 @@ import yaml
 
 import curate.clean.step
 import curate.dedup.step
+import curate.filter.bucket
 import curate.filter.step
 import curate.read.step
 import curate.release.step
@@ -23,6 +24,7 @@ import curate.train.step
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
+from curate.filter.bucket import BucketConfig
 from curate.read.step import ReadConfig
 from curate.step import Job, Result, StepConfig
 
@@ -46,6 +48,7 @@ KINDS: dict[str, Kind[Any]] = {
     "dedup": Kind(curate.dedup.step.VERSION, curate.dedup.step.parse, curate.dedup.step.run),
     "train": Kind(curate.train.step.VERSION, curate.train.step.parse, curate.train.step.run),
     "filter": Kind(curate.filter.step.VERSION, curate.filter.step.parse, curate.filter.step.run),
+    "bucket": Kind(curate.filter.bucket.VERSION, functools.partial(validate, BucketConfig), curate.filter.bucket.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 
@@ -66,7 +69,11 @@ def build(steps: Mapping[str, Plain]) -> list[Node]:
     Raises:
         BadValue: an unknown kind, key, step or value, or a circle.
     """
-    return _order({name: _node(name, value) for name, value in steps.items()})
+    nodes = {name: _node(name, value) for name, value in steps.items()}
+    ordered = _order(nodes)
+    for node in ordered:
+        node.config.check({role: nodes[name].config for role, name in node.config.inputs().items()}, node.path)
+    return ordered
 
 
 def override(data: dict[str, Plain], override: str) -> None:

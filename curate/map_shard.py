@@ -37,11 +37,20 @@ class MapShard:
     """A task function: applies a batch function to a shard; rows that raise go to the quarantine.
 
     The function gets batches with `id` first and returns as many rows. A batch that raises is bisected until
-    the row that does it is alone.
+    the row that does it is alone. `columns` are read (None for all), and `optional` ones, null where a shard
+    lacks them.
     """
 
-    def __init__(self, function: BatchFunction, step: str, folder: str, columns: Sequence[str] | None) -> None:
-        self._function, self._step, self._folder, self._columns = function, step, folder, columns
+    def __init__(
+        self,
+        function: BatchFunction,
+        step: str,
+        folder: str,
+        columns: Sequence[str] | None,
+        optional: Sequence[str] = (),
+    ) -> None:
+        self._function, self._step, self._folder = function, step, folder
+        self._columns, self._optional = columns, optional
 
     def __call__(self, task: ShardTask) -> Receipt:
         """Map one shard."""
@@ -49,7 +58,7 @@ class MapShard:
         rows = 0
         empty: pa.RecordBatch | None = None
         with ShardWriter(files.join(self._folder, task.name)) as writer:
-            for batch in read_shard(task.source, self._columns):
+            for batch in read_shard(task.source, self._columns, self._optional):
                 rows += batch.num_rows
                 empty = batch.slice(0, 0)
                 for out in self._apply(batch, bad):

@@ -33,6 +33,10 @@ from curate.step import Job, Result, Step, StepConfig, count_receipts, execute
 RESOLVED = "config.yaml"
 RECORD = "run.json"
 REPORT = "report.html"
+_NO_MODEL = (
+    "{!r} is neither a file nor a step that trains a model, nor the folder of one"
+    " (download a model of the Hub first: `hf download`)"
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Pipeline:
             for key, value in node.config.models().items():
                 if key not in trained and not files.exists(value):
                     where = (*node.path, *key.split("."))
-                    error = BadValue(where, f"{value!r} is neither a file nor a step that trains a model")
+                    error = BadValue(where, _NO_MODEL.format(value))
                     raise self.document.locate(error)
             self._listing(node, known)
 
@@ -171,7 +175,7 @@ class Pipeline:
             if key in trained:
                 dataset = done[value]
                 model = str(dataset.manifest.details["model"])
-                models[key], hashes[key] = files.join(dataset.folder, model), dataset.manifest.files[model]
+                models[key], hashes[key] = files.join(dataset.folder, model), dataset.manifest.hash_of(model)
             else:
                 models[key] = files.absolute(value)
                 # What lies beside a model (its normaliser) is part of it.

@@ -49,8 +49,15 @@ class Shard:
     digest: str
 
 
-def read_shard(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def read_shard(
+    path: str, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
     """The rows of one Parquet file, a row group at a time, as record batches.
+
+    Args:
+        path: the file.
+        columns: the columns to read, in this order; None for all.
+        optional: columns to read besides, null where the file lacks them.
 
     Raises:
         ConfigError: a column is not there.
@@ -64,10 +71,15 @@ def read_shard(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.R
         for name in columns or ():
             if name not in reader.schema_arrow.names:
                 raise ConfigError(f"{path}: no column {name!r}; {nearest(name, reader.schema_arrow.names)}")
+        there = [name for name in optional if name in reader.schema_arrow.names]
+        wanted = None if columns is None else [*columns, *there]
         for group in range(reader.num_row_groups):
-            table = reader.read_row_group(group, columns=list(columns) if columns is not None else None)
-            if columns is not None:
-                table = table.select(list(columns))
+            table = reader.read_row_group(group, columns=wanted)
+            if wanted is not None:
+                table = table.select(wanted)
+            for name in optional:
+                if name not in there:
+                    table = table.append_column(name, pa.nulls(table.num_rows))
             yield _one_batch(table)
 
 

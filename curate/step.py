@@ -21,7 +21,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from curate import files
-from curate.config import Model
+from curate.config import Model, Path
 from curate.dataset import MANIFEST, Dataset, Failure, Manifest, write_manifest
 from curate.digest import Plain, digest_of
 from curate.engine import Engine, Resources
@@ -91,6 +91,13 @@ class StepConfig(Model, ABC):
     def models(self) -> dict[str, str]:
         """The model files it reads: key -> path, or name of a step that trains one."""
         return {}
+
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that it fits the configs of the steps that it reads, by role, before any of them runs.
+
+        Raises:
+            BadValue: it does not; `path` is where this config stands.
+        """
 
     @abstractmethod
     def identity(self) -> dict[str, Plain]:

@@ -5,20 +5,46 @@ Without it the first batch of the first run does the same.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import get_args
 
+import numpy as np
 import pyarrow as pa
 
 from curate.clean import CLEANERS
+from curate.ngram.arpa import parse_arpa
 from curate.score import SCORERS
+from curate.score.fasttext_explain import moved_by
+from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
+from curate.score.fasttext_write import write_model
 from curate.score.gopher import Variant
 from curate.text.batch import TextBatch
+from curate.text.form_words import form_words
+from curate.text.hashed_ngrams import HashedNgrams
+from curate.text.normalise import TextForm
 from curate.text.split import Splitter
+
+_ARPA = rb"""\data\
+ngram 1=3
+ngram 2=1
+
+\1-grams:
+-1	<unk>
+-1	<s>	-1
+-1	</s>
+
+\2-grams:
+-1	<s> </s>
+
+\end\
+"""
 
 
 def warm() -> None:
-    """Run every splitter, and every scorer and cleaner that needs no model, on a few words."""
-    texts = ["A short text[1].\nIt has two lines, and naïve words.", "", "日本語のテキスト"]
+    """Run the splitters, the scorers and cleaners that need no model, and the kernels of the others, on a few words."""
+    texts = ["A short text[1].\nIt has two lines, and naïve words.", "", "日本語のテキスト", "Σίσυφος"]
+    tables = parse_arpa("", np.frombuffer(_ARPA, dtype=np.uint8))
     for width in (pa.string(), pa.large_string()):
         batch = TextBatch(pa.array(texts, width))
         for splitter in get_args(Splitter):
@@ -26,10 +52,26 @@ def warm() -> None:
         for variant in get_args(Variant):
             SCORERS["gopher_quality"](variant=variant)(batch)
             SCORERS["gopher_repetition"](variant=variant)(batch)
-        SCORERS["c4"]()(batch)
-        SCORERS["fineweb"]()(batch)
+        for name in ("c4", "fineweb", "lines", "markup", "url"):
+            SCORERS[name]()(batch)
+        _warm_fasttext(batch)
+        ngrams = HashedNgrams("polynomial", 16)
+        ngrams.sum(batch, ngrams.count(batch).astype(np.float64))
+        tables.score(form_words(batch, TextForm("ccnet_spaced", "punct")))
         for cleaner in CLEANERS.values():
             cleaner()(batch)
+
+
+def _warm_fasttext(batch: TextBatch) -> None:
+    """A model of a few numbers for each kind of output."""
+    labels = {"__label__a": 2, "__label__b": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "tiny.bin")
+        for loss in (SOFTMAX, ONE_VS_ALL, HIERARCHICAL):
+            rows, output = np.ones((5, 2), np.float32), np.ones((2, 2), np.float32)
+            write_model(path, {"</s>": 1, "text": 1}, labels, rows, output, loss=loss, word_ngrams=2, maxn=2)
+            SCORERS["language"](model=path)(batch)
+        moved_by(path, "a", "A short text.")
 
 
 if __name__ == "__main__":

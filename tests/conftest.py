@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from curate.engine import Engine
+
+# How long an example takes says nothing: the first call of a kernel compiles it, and machines are busy.
+settings.register_profile("curate", deadline=None)
+settings.load_profile("curate")
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
         words = shlex.split(line)
         assert words[0] == "curate", f"{page.name}: {line}: the commands of a page are `curate ...`"
         done = subprocess.run(
-            [sys.executable, "-m", *words],
+            [sys.executable, "-P", "-m", *words],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

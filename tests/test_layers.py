@@ -15,7 +15,9 @@ STAGES = {"read", "score", "train", "clean", "dedup", "filter", "release", "repo
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "csv_table": {"errors", "files"},
     "digest": set(),
+    "draw": set(),
     "config": {"errors", "files", "digest"},
     "dataset": {"errors", "files", "digest", "shards"},
     "lock": {"errors", "files"},
@@ -27,16 +29,29 @@ ALLOWED: dict[str, set[str]] = {
     "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
+    "neural": {"errors", "files"},
     "recipes": set(),
     **{
-        stage: {"errors", "files", "digest", "config", "dataset", "shards", "step", "map_shard", "text"}
+        stage: {
+            "csv_table",
+            "errors",
+            "files",
+            "digest",
+            "draw",
+            "config",
+            "dataset",
+            "shards",
+            "step",
+            "map_shard",
+            "text",
+        }
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"config", "dataset", "digest", "errors", "files", "score", "shards", "text"},
+    "explain": {"config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
 }
 for stage in ("score", "train"):
-    ALLOWED[stage] = ALLOWED[stage] | {"ngram"}
+    ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}

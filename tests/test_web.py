@@ -52,7 +52,7 @@ steps:
       rules:
         - {{column: language, one_of: [en]}}
         - {{preset: gopher-quality}}
-        - {{preset: c4-paper}}
+        - {{preset: c4-page-paper}}
         - {{column: perplexity, below: {{quantile: 0.9}}}}
   out: {{release: {{from: [clean, scores, kept], license: other, language: [en], rejected: true}}}}
 """,

@@ -20,13 +20,15 @@ class Resources:
     """What a step may use; never part of its identity.
 
     Attributes:
-        workers: processes (local) or actors (Ray); None takes every core there is.
+        workers: processes (local) or actors (Ray); None takes every core there is, or every GPU if they need one.
+        gpus: GPUs that an actor on Ray gets to see; of a share, several actors share one.
         retries: how often an item is given to another worker after a crash or a timeout.
         timeout: seconds one item may take; None waits for ever.
         keep_going: whether a shard that failed for good is listed in the manifest instead of stopping the run.
     """
 
     workers: int | None = None
+    gpus: float = 0
     retries: int = 2
     timeout: float | None = None
     keep_going: bool = False

@@ -73,10 +73,18 @@ class RayEngine:
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str
     ) -> Generator[Outcome[R], None, None]:
         """See `curate.engine.Engine.map`; an item that lost its worker goes to another node if there is one."""
-        cores = int(_total("CPU"))
-        size = max(1, min(resources.workers or cores, len(items)))
+        there = int(_total("CPU"))
+        if resources.gpus:
+            there = min(there, int(_total("GPU") / resources.gpus))
+            if not there:
+                raise RunError(
+                    f"the cluster has {_total('GPU'):g} GPUs, but --gpus asks for {resources.gpus:g} a worker"
+                )
+        size = max(1, min(resources.workers or there, len(items)))
         make_ref = ray.put(make)
-        hire: Any = ray.remote(Worker).options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", name=None)
+        hire: Any = ray.remote(Worker).options(
+            num_cpus=1, num_gpus=resources.gpus, max_restarts=0, scheduling_strategy="SPREAD", name=None
+        )
         waiting, lost = deque(range(len(items))), [0] * len(items)
         idle: list[ActorHandle[Any]] = [hire.remote(make_ref) for _ in range(size)]
         running: dict[Ref, _Running] = {}
@@ -115,7 +123,7 @@ class RayEngine:
 
 
 def _total(resource: str) -> float:
-    found: float = ray.cluster_resources().get(resource, 1)  # type: ignore[no-untyped-call]  # Ray has no types here
+    found: float = ray.cluster_resources().get(resource, 0)  # type: ignore[no-untyped-call]  # Ray has no types here
     return found
 
 

@@ -8,6 +8,7 @@ A null or NaN score satisfies no rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.config import Model
+from curate.draw import sample_keys
 from curate.errors import ConfigError
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -37,6 +39,49 @@ class Budget(Model):
     limit: Annotated[float, Field(gt=0)]
 
 
+class Sample(Model):
+    """Rows drawn by chance, without replacement, in proportion to exp(score / temperature) (`curate.draw`).
+
+    Attributes:
+        count, fraction, sum with limit: how many, one of the three; by `limit` as many as fit before the sum of the
+            column `sum` would pass it.
+        temperature: in units of the score. 1 is importance resampling of a log weight (DSIR). The lower, the
+            nearer to `top`; a very high one, such as 1000000, is a uniform sample.
+        seed: of the noise, which depends on it and the row's id; two samples in a row need two seeds.
+    """
+
+    count: Annotated[int, Field(gt=0)] | None = None
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    sum: str | None = None
+    limit: Annotated[float, Field(gt=0)] | None = None
+    temperature: float = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _shape(self) -> Sample:
+        if (self.sum is None) != (self.limit is None):
+            raise ValueError("`sum` and `limit` go together")
+        if [self.count, self.fraction, self.sum].count(None) != 2:
+            raise ValueError("give one of `count`, `fraction`, and `sum` with `limit`")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                "`temperature` is above 0 and finite; for the best rows without chance write `top`, for a uniform "
+                "sample a very high one, such as 1000000"
+            )
+        return self
+
+    @property
+    def share(self) -> int | float | Budget:
+        """How many rows, as `top` says it."""
+        if self.sum is not None and self.limit is not None:
+            return Budget(sum=self.sum, limit=self.limit)
+        return self.count or self.fraction or 0
+
+    def keys(self, scores: npt.NDArray[np.float64], ids: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+        """What the drawn rows are the highest of."""
+        return sample_keys(scores, ids, temperature=self.temperature, seed=self.seed)
+
+
 Threshold: TypeAlias = int | float | Quantile
 Share: TypeAlias = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | Budget
 
@@ -50,6 +95,7 @@ class Rule(Model):
         at_least, at_most, above, below: a number, or `{quantile: q}`.
         equals, one_of: for text and flags.
         top, bottom: a count, a fraction, or `{sum: COLUMN, limit: N}`; ties go to the lower id.
+        sample: rows drawn by chance, the better ones more often; see `Sample`.
         name: how a drop's reason calls the rule.
     """
 
@@ -64,6 +110,7 @@ class Rule(Model):
     one_of: list[str] | None = None
     top: Share | None = None
     bottom: Share | None = None
+    sample: Sample | None = None
     name: str | None = None
 
     @model_validator(mode="after")
@@ -83,7 +130,7 @@ class Rule(Model):
         return [(name, getattr(self, name)) for name in COMPARISONS if getattr(self, name) is not None]
 
 
-COMPARISONS = ("at_least", "at_most", "above", "below", "equals", "one_of", "top", "bottom")
+COMPARISONS = ("at_least", "at_most", "above", "below", "equals", "one_of", "top", "bottom", "sample")
 Value: TypeAlias = str | bool | int | float | list[str]
 
 
@@ -92,7 +139,7 @@ class Condition:
     """A comparison with a known threshold.
 
     For `top` and `bottom`, `value` is the last score that is in, and `last_id` the greatest id that is in at
-    that score. `name` is the reason a row is dropped for.
+    that score; for `sample` the same of its keys (`draw.keys`). `name` is the reason a row is dropped for.
     """
 
     name: str
@@ -100,6 +147,7 @@ class Condition:
     comparison: str
     value: Value
     last_id: str = ""
+    draw: Sample | None = None
 
     def holds(self, table: pa.Table) -> Mask:
         """Which rows of a table satisfy it.
@@ -108,6 +156,8 @@ class Condition:
             ConfigError: the column cannot be compared with the value.
         """
         column = table.column(self.column)
+        if self.draw is not None:
+            return self._drawn(self.draw, table)
         try:
             result = self._compare(column, table)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
@@ -116,6 +166,14 @@ class Condition:
                 f"and cannot be compared with {self.value!r}"
             ) from None
         return np.asarray(pc.fill_null(result, False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+    def _drawn(self, draw: Sample, table: pa.Table) -> Mask:
+        assert isinstance(self.value, float)
+        scores, ids = table.column(self.column).cast(pa.float64()).to_numpy(), table.column("id").to_numpy()
+        keys = draw.keys(scores, ids)
+        tie = (keys == self.value) & np.asarray(ids <= self.last_id, dtype=np.bool_)
+        drawn: Mask = np.isfinite(scores) & ((keys > self.value) | tie)
+        return drawn
 
     def _compare(self, column: pa.ChunkedArray, table: pa.Table) -> pa.ChunkedArray:
         if self.comparison == "at_least":

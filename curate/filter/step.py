@@ -20,27 +20,17 @@ from pydantic import Field
 
 from curate import files
 from curate.config import BadValue, Path, validate
-from curate.dataset import Dataset, align
+from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.errors import ConfigError, nearest
-from curate.filter.presets import PRESETS
-from curate.filter.rules import Budget, Condition, Quantile, Rule, Value, cut, quantile
+from curate.errors import ConfigError
+from curate.filter.inputs import Inputs, numbers
+from curate.filter.presets import check_name, check_scores, expand, scorers_of
+from curate.filter.rules import Budget, Condition, Quantile, Rule, Sample, Value, cut, quantile
 from curate.map_shard import ShardTask, shard_tasks
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
-# What is wrong with a row that fails: its score is low, high, or not among the first.
-REASONS = {
-    "at_least": "-low",
-    "above": "-low",
-    "at_most": "-high",
-    "below": "-high",
-    "equals": "",
-    "one_of": "",
-    "top": "-not-top",
-    "bottom": "-not-bottom",
-}
 
 
 class FilterConfig(StepConfig):
@@ -58,9 +48,17 @@ class FilterConfig(StepConfig):
         """The rules, presets spelt out."""
         spelt: list[Plain] = []
         for rule in self.rules:
-            for each in expand(rule):
-                spelt.append(each.model_dump(mode="json", exclude_none=True))
+            parts: list[Plain] = [each.model_dump(mode="json", exclude_none=True) for each in expand(rule)]
+            # Comparisons of one rule are not the same as rules one after the other.
+            spelt += [parts] if rule.preset is None and len(parts) > 1 else parts
         return {"rules": spelt}
+
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that the presets fit the scores, as far as the configs of the inputs tell."""
+        made = scorers_of(each.identity() for each in inputs.values())
+        for i, rule in enumerate(self.rules):
+            if rule.preset is not None:
+                check_scores(rule.preset, rule.of, made, (*path, "rules", i, "preset"))
 
 
 def parse(value: Plain, path: Path) -> FilterConfig:
@@ -71,8 +69,7 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     """
     config = validate(FilterConfig, value, path)
     for i, rule in enumerate(config.rules):
-        if rule.preset is not None and rule.preset not in PRESETS:
-            raise BadValue((*path, "rules", i, "preset"), f"no preset {rule.preset!r}; {nearest(rule.preset, PRESETS)}")
+        check_name(rule, (*path, "rules", i))
     seen: set[str] = set()
     for i, rule in enumerate(config.rules):
         names = [str(each.name) for each in expand(rule)]
@@ -83,84 +80,31 @@ def parse(value: Plain, path: Path) -> FilterConfig:
     return config
 
 
-def expand(rule: Rule) -> list[Rule]:
-    """A rule with one comparison for each that a preset or a rule with several stands for."""
-    if rule.preset is None:
-        pairs = rule.comparisons()
-        name = rule.name or rule.column
-        single = len(pairs) == 1 and rule.name is not None
-        return [
-            Rule.model_validate(
-                {"column": rule.column, kind: value, "name": f"{name}{'' if single else REASONS[kind]}"}
-            )
-            for kind, value in pairs
-        ]
-    preset = PRESETS[rule.preset]
-    entry = rule.of or preset.scorer
-    return [
-        Rule.model_validate(
-            {"column": f"{entry}_{suffix}", kind: value, "name": f"{rule.preset}/{suffix}{REASONS[kind]}"}
-        )
-        for suffix, kind, value in preset.rules
-    ]
-
-
-class _Inputs:
-    """The input datasets, and where each column is."""
-
-    def __init__(self, datasets: Sequence[Dataset]) -> None:
-        self.datasets = datasets
-        self._where: dict[str, int] = {}
-        self._obeyed: list[int] = []
-        for i, dataset in enumerate(datasets):
-            names = dataset.schema().names
-            self._where.update(dict.fromkeys(names, i))
-            if "keep" in names:
-                self._obeyed.append(i)
-
-    def check(self, column: str) -> None:
-        if column not in self._where:
-            known = [name for name in self._where if name not in ("id", "text", "source")]
-            raise ConfigError(f"no column {column!r} in the inputs of the filter; {nearest(column, known)}")
-
-    def read(self, shard: str, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray, int]:
-        """The rows all inputs have with `columns`; the reason a dedup gave (null for none); the absent rows."""
-        wanted: dict[int, list[str]] = {}
-        for column in columns:
-            if column != "id":
-                wanted.setdefault(self._where[column], []).append(column)
-        table, absent = align(self.datasets, shard, wanted)
-        reason = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-        for i in self._obeyed:
-            kept, _ = align([*self.datasets, self.datasets[i]], shard, {len(self.datasets): ["keep", "reason"]})
-            verdict = pc.if_else(kept.column("keep"), pa.scalar(None, pa.string()), kept.column("reason"))
-            reason = pc.coalesce(reason, verdict)
-        return table, reason, absent
-
-
 def run(job: Job, config: FilterConfig) -> Result:
     """Find the thresholds, then judge every shard."""
-    inputs = _Inputs(list(job.inputs.values()))
-    rules = [each for rule in config.rules for each in expand(rule)]
-    for rule in rules:
-        inputs.check(str(rule.column))
+    inputs = Inputs(list(job.inputs.values()))
+    for rule in config.rules:
+        for each in expand(rule):
+            inputs.check(str(each.column), rule.preset)
     conditions: list[Condition] = []
-    for rule in rules:
-        conditions.append(_resolve(rule, conditions, inputs))
+    for rule in config.rules:
+        # The comparisons of one rule see the same rows, so that two quantiles of one column cut out a window.
+        conditions += [_resolve(each, conditions, inputs) for each in expand(rule)]
     make = functools.partial(_Judge, tuple(job.inputs.values()), tuple(conditions), job.folder)
     receipts = job.map("", make, shard_tasks(inputs.datasets[0]))
     return Result(receipts, _details(conditions, receipts))
 
 
-def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condition:
+def _resolve(rule: Rule, before: Sequence[Condition], inputs: Inputs) -> Condition:
     """The rule with its threshold: read off the rows that passed the conditions before it."""
     ((kind, value),) = rule.comparisons()
     name, column = str(rule.name), str(rule.column)
     if isinstance(value, Quantile):
         scores = np.concatenate([v for v, _, _ in _passing(column, None, before, inputs)] or [np.empty(0)])
         return Condition(name, column, kind, _threshold(quantile(scores, value.quantile)))
-    if kind in ("top", "bottom"):
-        share = cast("int | float | Budget", value)
+    if kind in ("top", "bottom", "sample"):
+        draw = value if isinstance(value, Sample) else None
+        share = cast("int | float | Budget", value) if draw is None else draw.share
         weigh = share.sum if isinstance(share, Budget) else None
         if weigh is not None:
             inputs.check(weigh)
@@ -168,8 +112,9 @@ def _resolve(rule: Rule, before: Sequence[Condition], inputs: _Inputs) -> Condit
         scores = np.concatenate([v for v, _, _ in parts] or [np.empty(0)])
         ids = np.concatenate([i for _, i, _ in parts] or [np.empty(0, np.object_)])
         weights = np.concatenate([w for _, _, w in parts]) if weigh is not None and parts else None
-        last, last_id = cut(scores, ids, share, weights, highest=kind == "top")
-        return Condition(name, column, kind, last, last_id)
+        keys = scores if draw is None else draw.keys(scores, ids)
+        last, last_id = cut(keys, ids, share, weights, highest=kind != "bottom")
+        return Condition(name, column, kind, last, last_id, draw)
     return Condition(name, column, kind, cast(Value, value))
 
 
@@ -180,7 +125,7 @@ def _threshold(value: float) -> float:
 
 
 def _passing(
-    column: str, weigh: str | None, before: Sequence[Condition], inputs: _Inputs
+    column: str, weigh: str | None, before: Sequence[Condition], inputs: Inputs
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.object_], npt.NDArray[np.float64]]]:
     """Scores, ids and weights of the rows of each shard that pass every condition so far; NaN and null are out."""
     needed = sorted({column, *(c.column for c in before), *([weigh] if weigh else [])})
@@ -189,12 +134,7 @@ def _passing(
         alive = reason.is_null().to_numpy()
         for condition in before:
             alive &= condition.holds(table)
-        try:
-            scores = table.column(column).cast(pa.float64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise ConfigError(
-                f"the column {column} holds {table.column(column).type}: it has no order to cut by"
-            ) from None
+        scores = numbers(table, column)
         alive = alive & np.isfinite(scores)
         weights = np.zeros(0)
         if weigh is not None:
@@ -204,7 +144,7 @@ def _passing(
 
 class _Judge:
     def __init__(self, datasets: Sequence[Dataset], conditions: Sequence[Condition], folder: str) -> None:
-        self._inputs, self._conditions, self._folder = _Inputs(datasets), conditions, folder
+        self._inputs, self._conditions, self._folder = Inputs(datasets), conditions, folder
 
     def __call__(self, task: ShardTask) -> Receipt:
         columns = sorted({condition.column for condition in self._conditions})
@@ -249,6 +189,8 @@ def _details(conditions: Sequence[Condition], receipts: Sequence[Receipt]) -> Ma
         rule["value"] = list(c.value) if isinstance(c.value, list) else _plain(c.value)
         if c.last_id:
             rule["last_id"] = c.last_id
+        if c.draw is not None:
+            rule["temperature"], rule["seed"] = c.draw.temperature, c.draw.seed
         rules.append(rule)
     for rule_ in rules:
         assert isinstance(rule_, dict)

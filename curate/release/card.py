@@ -42,6 +42,7 @@ _WORDS = {
     "one_of": "one of",
     "top": "among the highest, down to",
     "bottom": "among the lowest, up to",
+    "sample": "sampled, with score and noise down to",
 }
 
 

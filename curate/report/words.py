@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from curate.digest import Plain
 
 SIGNS = {"at_least": "≥", "at_most": "≤", "above": ">", "below": "<", "top": "≥", "bottom": "≤"}
-_WORDS = {"equals": "is", "one_of": "is one of", "top": "highest, down to", "bottom": "lowest, up to"}
+_WORDS = {
+    "equals": "is",
+    "one_of": "is one of",
+    "top": "highest, down to",
+    "bottom": "lowest, up to",
+    "sample": "sampled, with score and noise down to",
+}
 
 
 def number(value: float) -> str:

@@ -11,20 +11,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from curate.score.c4 import c4
+from curate.score.causal_lm import causal_lm
+from curate.score.dsir import dsir
+from curate.score.embedding import embedding
 from curate.score.fasttext import language, quality
 from curate.score.fineweb import fineweb
 from curate.score.gopher import gopher_quality, gopher_repetition
+from curate.score.lines import lines
+from curate.score.markup import markup
 from curate.score.perplexity import perplexity
 from curate.score.scorer import Columns, Scorer
+from curate.score.url import url
 
 SCORERS: dict[str, Callable[..., Scorer]] = {
     "c4": c4,
+    "causal_lm": causal_lm,
+    "dsir": dsir,
+    "embedding": embedding,
     "fineweb": fineweb,
     "gopher_quality": gopher_quality,
     "gopher_repetition": gopher_repetition,
     "language": language,
+    "lines": lines,
+    "markup": markup,
     "perplexity": perplexity,
     "quality": quality,
+    "url": url,
 }
 
 __all__ = ["SCORERS", "Columns", "Scorer"]

@@ -1,4 +1,4 @@
-"""The scorer `perplexity`: how well an n-gram model, ARPA or KenLM binary, predicts a text.
+"""The scorer `perplexity`: how well an n-gram model predicts a text.
 
     scorer = perplexity(model="wiki.arpa")
     scorer(TextBatch.of(["A page."]))[""]        # lower is closer to the model's training text
@@ -14,23 +14,27 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
-from typing import BinaryIO, Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
 
+import numpy as np
 import pyarrow as pa
 
 from curate.errors import ModelError
 from curate.files import ModelFile
+from curate.ngram import load
 from curate.score.fasttext_file import local_model
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
-from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path, read_form
+from curate.text.form_words import FormWords, form_words
+from curate.text.normalise import SENTENCEPIECE, NormaliserName, TextForm, TokeniserName, card_path, read_form
 
 _BINARY = b"mmap lm http://kheafield.com/code"
-_GZIP = b"\x1f\x8b"
-_MIN_ORDER, _MAX_ORDER = 2, 6  # what the `kenlm` package is built for
 # The library sums a sentence in 32-bit floats. Up to this many tokens that costs the mean about 1e-6.
 _ONE_CALL = 8192
+_MOST = 308.0  # log10 of the largest perplexity
+
+Logarithms = Callable[[FormWords], Sequence[float]]
 
 
 class _Model(Protocol):
@@ -41,57 +45,68 @@ class _Model(Protocol):
 
 
 def perplexity(
-    *, model: ModelFile, normaliser: NormaliserName | None = None, tokeniser: TokeniserName | None = None
+    *,
+    model: ModelFile,
+    normaliser: NormaliserName | None = None,
+    tokeniser: TokeniserName | None = None,
+    sentencepiece: ModelFile | None = None,
 ) -> Scorer:
     """Perplexity, `""` (float64), and the number of tokens, `tokens` (int32).
 
-    A text without a token has a null perplexity and 0 tokens.
+    A text without a token has a null perplexity and 0 tokens. A perplexity above 10^308 is 10^308.
 
     Args:
-        model: an ARPA file or a KenLM binary of order 2 to 6. Where `<model>.json` lies beside it, the
-            normaliser and the tokeniser are those named there.
-        normaliser: what a text goes through first; needed for a model without `<model>.json`.
-        tokeniser: how the text is then cut into words; `whitespace` for a model without `<model>.json`.
+        model: an ARPA file, the tables that `curate.ngram.build_tables` makes of one, or a KenLM binary (which alone
+            needs the package `kenlm`). The tables, or `<model>.json` beside the others, say how text is prepared.
+        normaliser: what a text goes through first; needed where the model does not say.
+        tokeniser: how the text is then cut into words; where the model does not say, `sentencepiece` if that is
+            given and else `whitespace`.
+        sentencepiece: the model of the tokeniser `sentencepiece`; its hash must be the one that the n-gram model
+            names.
 
     Raises:
-        ModelError: the file is missing, damaged or of another kind; or the normaliser or tokeniser is not
-            the one that the model was trained with, or is not known.
+        ModelError: the file is missing, damaged or of another kind; or the normaliser, the tokeniser or its model
+            is not the one that the model was trained with, or is not known.
     """
     path = local_model(model)
-    form = _form(path, normaliser, tokeniser)
-    loaded = _load(path)
+    with open(path, "rb") as stream:
+        binary = stream.read(len(_BINARY)) == _BINARY
+    logarithms: Logarithms
+    card: TextForm | None = None
+    if binary:
+        logarithms = through_library(path)
+    else:
+        tables = load(path)
+        card = tables.form
+
+        def logarithms(words: FormWords) -> Sequence[float]:
+            return cast(list[float], tables.score(words).tolist())
+
+    form = _form(path, card or read_form(path), normaliser, tokeniser, sentencepiece)
 
     def score(batch: TextBatch) -> Columns:
-        values: list[float | None] = []
-        counts: list[int] = []
-        for text in batch.strings():
-            tokens = form.tokens(text)
-            counts.append(len(tokens))
-            values.append(_perplexity(loaded, tokens) if tokens else None)
+        words = form_words(batch, form)
+        counts = np.diff(words.offsets)
+        values = [
+            round(10.0 ** min(-logarithm / (count + 1), _MOST), 1) if count else None
+            for logarithm, count in zip(logarithms(words), counts.tolist(), strict=True)
+        ]
         return {"": pa.array(values, pa.float64()), "tokens": pa.array(counts, pa.int32())}
 
     return score
 
 
-def _perplexity(model: _Model, tokens: list[str]) -> float:
-    sentence = " ".join(tokens)
-    if len(tokens) <= _ONE_CALL:
-        logarithm = model.score(sentence)
-    else:
-        logarithm = math.fsum(each for each, _, _ in model.full_scores(sentence))
-    return float(round(10.0 ** (-logarithm / (len(tokens) + 1)), 1))
-
-
-def _form(path: str, normaliser: str | None, tokeniser: str | None) -> TextForm:
+def _form(
+    path: str, card: TextForm | None, normaliser: str | None, tokeniser: str | None, sentencepiece: str | None
+) -> TextForm:
     """The text form that the model's metadata and the config agree on."""
-    card = read_form(path)
     if card is None:
         if normaliser is None:
             raise ModelError(
                 f"{path}: no {os.path.basename(card_path(path))} beside it says how its training text was"
                 " normalised; set `normaliser:` (ccnet, ccnet_spaced or none)"
             )
-        return TextForm(normaliser, tokeniser or "whitespace")
+        return TextForm.of(normaliser, tokeniser or (SENTENCEPIECE if sentencepiece else "whitespace"), sentencepiece)
     for what, asked, trained in (
         ("normaliser", normaliser, card.normaliser),
         ("tokeniser", tokeniser, card.tokeniser),
@@ -101,49 +116,39 @@ def _form(path: str, normaliser: str | None, tokeniser: str | None) -> TextForm:
                 f"{path}: trained with the {what} {trained!r}, but the config says {asked!r};"
                 f" leave `{what}:` out or set it to {trained}"
             )
-    return card
+    form = TextForm.of(card.normaliser, card.tokeniser, sentencepiece)
+    if form != card:
+        raise ModelError(
+            f"{path}: trained with another SentencePiece model (hash {card.sentencepiece}) than {sentencepiece}"
+            f" (hash {form.sentencepiece}); name the one that it was trained with"
+        )
+    return form
 
 
-def _load(path: str) -> _Model:
-    with open(path, "rb") as stream:
-        start = stream.read(len(_BINARY))
-        if start.startswith(_GZIP):
-            raise ModelError(f"{path}: compressed with gzip; unpack it and name the unpacked file")
-        if start != _BINARY:
-            stream.seek(0)
-            _check_arpa(path, stream)
+def through_library(path: str) -> Logarithms:
+    """log10 P of each text by the package `kenlm`, for its binary files; it reads ARPA files, too.
+
+    Raises:
+        ModelError: the package is not here, or cannot load the file.
+    """
     try:
         kenlm = importlib.import_module("kenlm")
     except ImportError:
-        raise ModelError("perplexity needs the package `kenlm`, which is not here; use Python 3.11 or 3.12") from None
-    config = kenlm.Config()
-    config.show_progress = False
-    config.arpa_complain = kenlm.ARPALoadComplain.NONE
-    make = cast(Callable[[str, object], _Model], kenlm.Model)
+        raise ModelError(
+            f"{path}: a KenLM binary needs the package `kenlm` (Python 3.11 or 3.12); install it or name the ARPA file"
+        ) from None
+    make = cast(Callable[[str], _Model], kenlm.Model)
     try:
-        return make(path, config)
+        model = make(path)
     except (OSError, RuntimeError) as error:
         # Only the end of the library's message is for a reader: before it stand places in its own source.
         reason = re.split(r"threw \w+(?: because `.*?')?\. ", " ".join(str(error).split()))[-1].rstrip(")")
         raise ModelError(f"{path}: KenLM cannot load it ({reason}); get or train the model again") from None
 
+    def logarithm(tokens: list[str]) -> float:
+        sentence = " ".join(tokens)
+        if len(tokens) <= _ONE_CALL:
+            return model.score(sentence)
+        return math.fsum(each for each, _, _ in model.full_scores(sentence))
 
-def _check_arpa(path: str, stream: BinaryIO) -> None:
-    """Refuse what is not an ARPA file, or is one that was cut short, before the library opens it."""
-    again = "get or train the model again"
-    lines = (line.strip() for line in stream)
-    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
-    if first != b"\\data\\":
-        raise ModelError(f"{path}: neither an ARPA file (no \\data\\ at its start) nor a KenLM binary; {again}")
-    order = 0
-    for line in lines:
-        found = re.fullmatch(rb"ngram (\d+)\s*=\s*(\d+)", line)
-        if not found:
-            break
-        order = int(found[1])
-    if not _MIN_ORDER <= order <= _MAX_ORDER:
-        wanted = f"KenLM reads orders {_MIN_ORDER} to {_MAX_ORDER}"
-        raise ModelError(f"{path}: an ARPA file of order {order}; {wanted}, so train another")
-    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 4096))
-    if not stream.read().rstrip().endswith(b"\\end\\"):
-        raise ModelError(f"{path}: the ARPA file is cut short (no \\end\\); {again}")
+    return lambda words: [logarithm(tokens) for tokens in words.strings()]

@@ -9,6 +9,6 @@ Everything here is a plain function over texts and paths.
 
 from curate.train.fasttext import train_fasttext
 from curate.train.ngram import fit_ngram
-from curate.train.ngram_counts import count_shard, merge_counts
+from curate.train.ngram_counts import count_shard
 
-__all__ = ["count_shard", "fit_ngram", "merge_counts", "train_fasttext"]
+__all__ = ["count_shard", "fit_ngram", "train_fasttext"]

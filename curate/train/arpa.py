@@ -1,6 +1,7 @@
-"""Write an n-gram model as an ARPA file.
+"""The lines of n-grams in an ARPA file.
 
-    write_arpa(stream, ["<unk>", "<s>", "</s>", "a"], [(words, probability, backoff)])
+    for block in lines(Lines(ngrams, probability, backoff), data, offsets):
+        out.write(block)
 
 An n-gram is a row of word numbers; the rows stand in the file in the order given. Values have 7 decimals, so
 that the file is the same on every machine.
@@ -8,14 +9,12 @@ that the file is the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-
-Order = tuple[npt.NDArray[np.uint32], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 DECIMALS = 7
 _UNIT = 10**DECIMALS
@@ -23,37 +22,33 @@ _WIDEST = 16  # of a value: sign, three digits, point, decimals, and a separator
 _ROWS = 1 << 16
 
 
-def write_arpa(out: BinaryIO, words: Sequence[str], orders: Sequence[Order]) -> None:
-    """Write all orders, the lowest first: word numbers, log10 probabilities, log10 back-offs.
+@dataclass(frozen=True)
+class Lines:
+    """N-grams of one order, a row each: word numbers, log10 probabilities, log10 back-offs or none."""
 
-    The back-offs of the highest order are not written and may be empty.
+    ngrams: npt.NDArray[np.uint32]
+    probability: npt.NDArray[np.float64]
+    backoff: npt.NDArray[np.float64] | None
+
+
+def lines(order: Lines, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    """The lines in blocks.
+
+    Args:
+        order: the n-grams.
+        data: the words one after another, as UTF-8.
+        offsets: where each word begins in `data`, and the end.
     """
-    out.write(b"\\data\\\n")
-    for n, (ngrams, _, _) in enumerate(orders, start=1):
-        out.write(f"ngram {n}={len(ngrams)}\n".encode())
-    encoded = [word.encode() for word in words]
-    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    offsets = np.zeros(len(words) + 1, dtype=np.int64)
-    np.cumsum([len(word) for word in encoded], out=offsets[1:])
-    for n, order in enumerate(orders, start=1):
-        out.write(f"\n\\{n}-grams:\n".encode())
-        for block in _blocks(order, data, offsets, n < len(orders)):
-            out.write(block)
-    out.write(b"\n\\end\\\n")
-
-
-def _blocks(
-    order: Order, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], with_backoff: bool
-) -> Iterator[bytes]:
-    ngrams, probability, backoff = order
     lengths = np.diff(offsets)
-    for start in range(0, len(ngrams), _ROWS):
-        rows = np.ascontiguousarray(ngrams[start : start + _ROWS])
+    for start in range(0, len(order.ngrams), _ROWS):
+        rows = np.ascontiguousarray(order.ngrams[start : start + _ROWS])
         room = int(lengths[rows].sum()) + len(rows) * (rows.shape[1] + 2 * _WIDEST)
-        left = np.rint(probability[start : start + _ROWS] * _UNIT).astype(np.int64)
-        right = np.rint(backoff[start : start + _ROWS] * _UNIT).astype(np.int64) if with_backoff else left
+        left = np.rint(order.probability[start : start + _ROWS] * _UNIT).astype(np.int64)
+        right = left
+        if order.backoff is not None:
+            right = np.rint(order.backoff[start : start + _ROWS] * _UNIT).astype(np.int64)
         buffer = np.empty(room, dtype=np.uint8)
-        used = _render(rows, left, right, with_backoff, data, offsets, buffer)
+        used = _render(rows, left, right, order.backoff is not None, data, offsets, buffer)
         yield buffer[:used].tobytes()
 
 

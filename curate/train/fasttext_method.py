@@ -9,17 +9,16 @@ from typing import cast
 
 from pydantic import Field
 
+from curate.config import Model
 from curate.digest import Plain
 from curate.step import Job, Result
 from curate.train.fasttext import train_fasttext
 from curate.train.method import Method, Sources, datasets, result, roles, texts
 
 
-class FastText(Method):
-    """A classifier of two classes; see `curate.train.fasttext.train_fasttext` for the arguments."""
+class Classifier(Model):
+    """How a classifier learns; see `curate.train.fasttext.train_fasttext` for the arguments."""
 
-    positive: Sources
-    negative: Sources
     word_ngrams: int = Field(2, ge=1)
     lr: float = Field(0.1, gt=0)
     dim: int = Field(100, ge=1)
@@ -28,6 +27,13 @@ class FastText(Method):
     bucket: int = Field(2_000_000, ge=1)
     held_out: float = Field(0.1, gt=0, lt=1)
     seed: int = Field(0, ge=0)
+
+
+class FastText(Method, Classifier):
+    """A classifier of two classes."""
+
+    positive: Sources
+    negative: Sources
     labels: list[str] = Field(["hq", "lq"], min_length=2, max_length=2)
 
     def inputs(self) -> dict[str, str]:

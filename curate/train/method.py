@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
 from curate import files
-from curate.config import Model, model_files
+from curate.config import Model, model_files, resources
 from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.shards import read_shard
@@ -40,10 +40,10 @@ class Method(Model, ABC):
         return model_files(self)
 
     def identity(self) -> dict[str, Plain]:
-        """The arguments that are neither datasets nor model files."""
+        """The arguments that are neither datasets, model files nor resources."""
         named = {role.split("[")[0] for role in self.inputs()} | set(self.models())
         outside = {name for name, field in type(self).model_fields.items() if {name, field.alias} & named}
-        dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside)
+        dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside | resources(self))
         return dumped
 
 

@@ -1,25 +1,26 @@
-"""Counts of n-grams, a file for each shard of text, and the merging of such files.
+"""Counts of the n-grams of a shard of text, in one file.
 
     count_shard(texts, "counts/part-00000.parquet", order=5, form=TextForm("ccnet_spaced", "punct"))
-    counts = merge_counts(["counts/part-00000.parquet", "counts/part-00001.parquet"])
+    head = read_head("counts/part-00000.parquet")
+    ngrams, counts = read_ngrams(head)
 
-What a count file holds: the n-grams of the highest order only, as every lower order follows from
-them. It is Parquet with one row per n-gram (`w1` ... `wN`, `count`), except that its first row group
-is the vocabulary (`word`, the other columns null). A number in `w` is a row of that vocabulary, which
-is sorted by hash. The other row groups are hash ranges of the n-gram's last word, the same ranges in
-every file, so that merging holds one range of all files at a time.
-
-The words are compared by their bytes, not by their hashes: there are no collisions.
+A count file holds the n-grams of the highest order only, as every lower order follows from them. It is Parquet
+with one row per n-gram (`w1` ... `wN`, `count`), sorted by the last word, then the one before it, and so on;
+short beginnings of a text are padded with `<s>` on the left. The first row group is the vocabulary: `word` and,
+as `count`, how often it occurs. A number in `w` is a row of that vocabulary, which is sorted by hash after the
+special words; so n-grams are in the same order in every file, whatever the numbers of their words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -30,34 +31,28 @@ from curate.text.normalise import SPECIAL_WORDS, TextForm
 
 UNK, BOS, EOS = 0, 1, 2  # the places of SPECIAL_WORDS in every vocabulary
 MAX_ORDER = 6
-RANGE_BITS = 6  # 64 hash ranges
+SAMPLE = 256  # n-grams of a file that tell where to cut ranges of all files
+
+_GROUP_ROWS = 1 << 18
 
 Ids = npt.NDArray[np.uint32]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The n-grams of one order with their counts, and the words that their numbers stand for.
+class Head:
+    """What a count file says before its n-grams.
 
-    `ngrams` has a row per n-gram, sorted by the last word, then the one before it, and so on; short
-    beginnings of a text are padded with `<s>` on the left. `words` starts with SPECIAL_WORDS.
+    `rows` is how many they are, and `sample` has the last two words of some of them, at equal distances.
     """
 
+    path: str
     order: int
     form: TextForm
-    words: list[str]
-    ngrams: Ids
-    counts: npt.NDArray[np.int64]
     tokens: int
     documents: int
-
-    def digest(self) -> str:
-        """Identity of the data: 32 hex digits, whatever its cut into shards."""
-        state = xxhash.xxh3_128(f"{self.order} {self.form.normaliser} {self.form.tokeniser}".encode())
-        state.update("\n".join(self.words).encode())
-        state.update(np.ascontiguousarray(self.ngrams).data)
-        state.update(self.counts.data)
-        return state.hexdigest()
+    rows: int
+    sample: Ids
 
 
 def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) -> int:
@@ -88,29 +83,40 @@ def count_shard(texts: Iterable[str], path: str, *, order: int, form: TextForm) 
             numbers = [first_seen.setdefault(word, len(first_seen)) for word in words]
             pieces.append(np.array(numbers, dtype=np.uint32))
             lengths.append(len(words))
-    words, rank, ranges = _by_hash(list(first_seen))
+    words, rank = _by_hash(list(first_seen))
     stream, ends = _stream(pieces, order)
     ngrams = np.stack([rank[stream[ends - (order - 1 - k)]] for k in range(order)], axis=1)
-    ngrams, counts = _sum_equal(ngrams, np.ones(len(ngrams), dtype=np.int64), len(words))
-    info = {"tokens": sum(lengths), "documents": len(lengths), "order": order}
-    names = {"normaliser": form.normaliser, "tokeniser": form.tokeniser}
-    _write(path, words, ranges, ngrams, counts, {**{k: str(v) for k, v in info.items()}, **names})
+    ngrams, counts = sum_equal(ngrams, np.ones(len(ngrams), dtype=np.int64), len(words))
+    occurrences = np.bincount(rank[stream[ends]], minlength=len(words))
+    info = {
+        "order": str(order),
+        **form.names(),
+        "tokens": str(sum(lengths)),
+        "documents": str(len(lengths)),
+        "rows": str(len(ngrams)),
+        "sample": orjson.dumps(_sample(ngrams).tolist()).decode(),
+    }
+    _write(path, words, occurrences, ngrams, counts, info)
     return sum(lengths)
 
 
-def _by_hash(seen: list[str]) -> tuple[list[str], Ids, npt.NDArray[np.int64]]:
-    """The special words and then the others by hash; the new number of each old one; the hash ranges."""
+def _by_hash(seen: list[str]) -> tuple[list[str], Ids]:
+    """The special words and then the others by hash; the new number of each old one."""
     special = len(SPECIAL_WORDS)
-    keys = [(xxhash.xxh3_64_intdigest(word.encode()), word) for word in seen[special:]]
+    keys = [(word_hash(word), word) for word in seen[special:]]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     words = [*SPECIAL_WORDS, *(keys[i][1] for i in order)]
     rank = np.arange(len(seen), dtype=np.uint32)
     rank[np.array(order, dtype=np.int64) + special] = np.arange(special, len(seen), dtype=np.uint32)
-    ranges = [0] * special + [keys[i][0] >> (64 - RANGE_BITS) for i in order]
-    return words, rank, np.array(ranges, dtype=np.int64)
+    return words, rank
 
 
-def _stream(pieces: list[Ids], order: int) -> tuple[Ids, npt.NDArray[np.int64]]:
+def word_hash(word: str) -> int:
+    """What the words of a vocabulary are sorted by, and then by themselves."""
+    return xxhash.xxh3_64_intdigest(word.encode())
+
+
+def _stream(pieces: list[Ids], order: int) -> tuple[Ids, Ints]:
     """All texts in a row, each with its padding and its end, and where the n-grams end."""
     pad = np.full(order - 1, BOS, dtype=np.uint32)
     end = np.array([EOS], dtype=np.uint32)
@@ -119,7 +125,18 @@ def _stream(pieces: list[Ids], order: int) -> tuple[Ids, npt.NDArray[np.int64]]:
     return stream, np.flatnonzero(stream != BOS)
 
 
-def _sum_equal(ngrams: Ids, counts: npt.NDArray[np.int64], size: int) -> tuple[Ids, npt.NDArray[np.int64]]:
+def last_two(ngrams: Ids) -> Ids:
+    """The word before the last of each n-gram (0 where the order is 1), and the last."""
+    last = ngrams[:, -2:]
+    return last if last.shape[1] == 2 else np.concatenate([np.zeros_like(last), last], axis=1)
+
+
+def _sample(ngrams: Ids) -> Ids:
+    many = min(SAMPLE, len(ngrams))
+    return last_two(ngrams[(2 * np.arange(many) + 1) * len(ngrams) // (2 * max(many, 1))])
+
+
+def sum_equal(ngrams: Ids, counts: Ints, size: int) -> tuple[Ids, Ints]:
     """Sort n-grams from the last word to the first, and add up the counts of equal ones."""
     if not len(ngrams):
         return ngrams, counts
@@ -142,92 +159,69 @@ def _packed(ngrams: Ids, size: int) -> list[npt.NDArray[np.uint64]]:
     return keys
 
 
-def _write(
-    path: str,
-    words: list[str],
-    ranges: npt.NDArray[np.int64],
-    ngrams: Ids,
-    counts: npt.NDArray[np.int64],
-    info: dict[str, str],
-) -> None:
-    names = [f"w{k + 1}" for k in range(ngrams.shape[1])]
+def _write(path: str, words: list[str], occurrences: Ints, ngrams: Ids, counts: Ints, info: dict[str, str]) -> None:
+    names = _columns(ngrams.shape[1])
     columns = [(name, pa.uint32()) for name in names]
     schema = pa.schema([*columns, ("count", pa.int64()), ("word", pa.large_string())], metadata=info)
-    nothing = {"count": pa.nulls(len(words), pa.int64()), "word": pa.array(words, pa.large_string())}
-    vocabulary = {**{name: pa.nulls(len(words), pa.uint32()) for name in names}, **nothing}
-    # Rows are sorted by the last word's number, and so by its hash.
-    cuts = np.searchsorted(ranges[ngrams[:, -1]], np.arange((1 << RANGE_BITS) + 1))
+    vocabulary = {
+        **{name: pa.nulls(len(words), pa.uint32()) for name in names},
+        "count": pa.array(occurrences),
+        "word": pa.array(words, pa.large_string()),
+    }
+    rows = {name: pa.array(ngrams[:, k]) for k, name in enumerate(names)}
+    rows |= {"count": pa.array(counts), "word": pa.nulls(len(ngrams), pa.large_string())}
     with (
         atomic_output(path) as out,
         pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=False) as to,
     ):
         to.write_table(pa.table(vocabulary, schema=schema), row_group_size=len(words))
-        for start, end in pairwise(cuts):
-            part = {name: pa.array(ngrams[start:end, k]) for k, name in enumerate(names)}
-            part |= {"count": pa.array(counts[start:end]), "word": pa.nulls(end - start, pa.large_string())}
-            to.write_table(pa.table(part, schema=schema), row_group_size=max(1, int(end - start)))
+        if len(ngrams):
+            to.write_table(pa.table(rows, schema=schema), row_group_size=_GROUP_ROWS)
 
 
-@dataclass(frozen=True)
-class _Shard:
-    path: str
-    info: dict[str, str]
-    words: list[str]
+def _columns(order: int) -> list[str]:
+    return [f"w{k + 1}" for k in range(order)]
 
 
-def _open(path: str) -> _Shard:
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[pq.ParquetFile]:
     try:
         with open_input(path) as stream, pq.ParquetFile(stream) as file:
-            info = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
-            if "order" not in info or file.num_row_groups < 1:
-                raise RunError(f"{path}: not a file of n-gram counts; delete it and count again")
-            words: list[str] = file.read_row_group(0, ["word"])["word"].to_pylist()
-    except pa.ArrowInvalid as error:
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:
         raise RunError(f"{path}: not a whole file of n-gram counts ({error}); delete it and count again") from None
-    return _Shard(path, info, words)
 
 
-def merge_counts(paths: Sequence[str]) -> Counts:
-    """The counts of all files together; the same for any cut into files and any order of them.
-
-    Memory: the merged n-grams (4 bytes a word and 8 for the count), and one hash range of all files.
+def read_head(path: str) -> Head:
+    """What a count file says of itself, without reading its n-grams.
 
     Raises:
-        RunError: a file is damaged, holds another order or text form, or there is not one word in all.
+        RunError: the file is damaged, or is no count file.
     """
-    shards = [_open(path) for path in paths]
-    kinds = {tuple(s.info.get(k, "") for k in ("order", "normaliser", "tokeniser")): s.path for s in shards}
-    if len(kinds) > 1:
-        (_, one), (_, other) = sorted(kinds.items())[:2]
-        raise RunError(f"{other}: counted with another order or text form than {one}; count both again")
-    documents = sum(int(s.info["documents"]) for s in shards)
-    if not documents:
-        raise RunError("there is not one word to train an n-gram model on; check the input of the training step")
-    order, normaliser, tokeniser = next(iter(kinds))
-    seen = dict.fromkeys([*SPECIAL_WORDS, *chain.from_iterable(s.words for s in shards)])
-    words = _by_hash(list(seen))[0]
-    number = {word: i for i, word in enumerate(words)}
-    ranks = [np.array([number[word] for word in s.words], dtype=np.uint32) for s in shards]
-    parts = [_merge_range(shards, ranks, k, int(order), len(words)) for k in range(1 << RANGE_BITS)]
-    return Counts(
-        order=int(order),
-        form=TextForm(normaliser, tokeniser),
-        words=words,
-        ngrams=np.concatenate([ngrams for ngrams, _ in parts]),
-        counts=np.concatenate([counts for _, counts in parts]),
-        tokens=sum(int(s.info["tokens"]) for s in shards),
-        documents=documents,
+    with _open(path) as file:
+        info = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
+        if "order" not in info or file.num_row_groups < 1:
+            raise RunError(f"{path}: not a file of n-gram counts; delete it and count again")
+    return Head(
+        path=path,
+        order=int(info["order"]),
+        form=TextForm(info["normaliser"], info["tokeniser"], info.get("sentencepiece", "")),
+        tokens=int(info["tokens"]),
+        documents=int(info["documents"]),
+        rows=int(info["rows"]),
+        sample=np.array(orjson.loads(info["sample"]), dtype=np.uint32).reshape(-1, 2),
     )
 
 
-def _merge_range(
-    shards: Sequence[_Shard], ranks: Sequence[Ids], which: int, order: int, size: int
-) -> tuple[Ids, npt.NDArray[np.int64]]:
-    ngrams, counts = [], []
-    names = [f"w{k + 1}" for k in range(order)]
-    for shard, rank in zip(shards, ranks, strict=True):
-        with open_input(shard.path) as stream, pq.ParquetFile(stream) as file:
-            table = file.read_row_group(1 + which, [*names, "count"])
-        ngrams.append(np.stack([rank[table[name].to_numpy()] for name in names], axis=1))
-        counts.append(table["count"].to_numpy())
-    return _sum_equal(np.concatenate(ngrams), np.concatenate(counts), size)
+def read_words(head: Head) -> pa.Table:
+    """The vocabulary of a count file: `word`, and how often each occurs as `count`."""
+    with _open(head.path) as file:
+        return file.read_row_group(0, ["word", "count"])
+
+
+def read_ngrams(head: Head) -> tuple[Ids, Ints]:
+    """The n-grams of a count file, as rows of the numbers of its words, and their counts."""
+    names = _columns(head.order)
+    with _open(head.path) as file:
+        table = file.read_row_groups(range(1, file.num_row_groups), [*names, "count"])
+    return np.stack([table[name].to_numpy() for name in names], axis=1), table["count"].to_numpy()

@@ -1,25 +1,35 @@
 """The method `ngram` of the `train` step: counts by shard through the engine, then one fit.
 
 lm: {train: {ngram: {from: good, order: 5}}}
+
+The step's model is `model.ngram`, tables that all workers of a machine share; `model.arpa` is the same for other tools.
 """
 
 from __future__ import annotations
 
 import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
+from typing import Annotated
 
-import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate import files
+from curate.errors import ConfigError
+from curate.files import ModelFile
 from curate.map_shard import ShardTask
+from curate.ngram.arpa import read_arpa
+from curate.ngram.tables import save
 from curate.step import Job, Receipt, Result
-from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path
+from curate.text.normalise import NormaliserName, TextForm, TokeniserName, card_path, check_sentencepiece
 from curate.train.method import Method, Sources, result, roles, shard_texts
-from curate.train.ngram import fit_ngram
+from curate.train.ngram import fit_stages
 from curate.train.ngram_counts import count_shard
+from curate.train.ngram_plan import Options, thresholds
 
 ARPA = "model.arpa"
+TABLES = "model.ngram"
 
 
 class Ngram(Method):
@@ -28,13 +38,29 @@ class Ngram(Method):
     Attributes:
         source: the steps whose texts it learns.
         order: the longest n-gram.
+        prune: n-grams of order 1, 2, ... that occur this often or less are left out, as `lmplz --prune` does; the
+            last number holds for the higher orders. `[0, 0, 1]` leaves out what is seen once from order 3 up.
+        vocabulary: only so many of the most frequent words stay in the model; the others score as `<unk>`.
         normaliser, tokeniser: how a text becomes words; recorded beside the model.
+        sentencepiece: the model of the tokeniser `sentencepiece`; its hash is recorded, too.
     """
 
     source: Sources = Field(alias="from")
     order: int = Field(5, ge=2, le=6)
+    prune: list[Annotated[int, Field(ge=0)]] = []
+    vocabulary: int | None = Field(None, ge=1)
     normaliser: NormaliserName = "ccnet_spaced"
     tokeniser: TokeniserName = "punct"
+    sentencepiece: ModelFile | None = None
+
+    @model_validator(mode="after")
+    def _arguments_fit(self) -> Ngram:
+        try:
+            thresholds(self.prune, self.order)
+            check_sentencepiece(self.tokeniser, self.sentencepiece)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def inputs(self) -> dict[str, str]:
         """The texts it learns."""
@@ -45,14 +71,24 @@ class Ngram(Method):
         tasks: list[ShardTask] = []
         for i, data in enumerate(job.inputs.values()):
             tasks += [ShardTask(f"{i:03d}-{shard.name}", shard.rows, data.path(shard)) for shard in data.shards]
-        form = TextForm(self.normaliser, self.tokeniser)
+        form = TextForm.of(self.normaliser, self.tokeniser, job.models.get("sentencepiece"))
         receipts = job.map("count", functools.partial(_Count, job.scratch, self.order, form), tasks)
         counted = [files.join(job.scratch, receipt.task) for receipt in receipts]
         model = files.join(job.folder, ARPA)
-        orders = fit_ngram(counted, model)
-        card = orjson.loads(files.read_bytes(card_path(model)))
-        card["ngrams"] = [len(order.words) for order in orders]
-        return result(job, ARPA, card, [ARPA, card_path(ARPA)])
+        options = Options(prune=tuple(self.prune), vocabulary=self.vocabulary)
+        card = fit_stages(job.map, files.join(job.scratch, "fit"), counted, model, options)
+        _write_tables(model, files.join(job.folder, TABLES), form)
+        return result(job, TABLES, card, [TABLES, ARPA, card_path(ARPA)])
+
+
+def _write_tables(arpa: str, path: str, form: TextForm) -> None:
+    if not files.is_remote(arpa):
+        save(read_arpa(arpa), path, form)
+        return
+    with tempfile.NamedTemporaryFile() as copy, files.open_input(arpa) as stream:
+        shutil.copyfileobj(stream, copy)
+        copy.flush()
+        save(read_arpa(copy.name), path, form)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
     classifier: {train: {fasttext: {positive: good, negative: poor}}}
     lm:         {train: {ngram: {from: good, order: 5}}}
+    ratios:     {train: {dsir: {target: good, raw: docs}}}
+    proxy:      {train: {causal_lm: {from: good, tokens: 1000000}}}
     scores:     {score: {from: docs, quality: {model: classifier, label: hq}, perplexity: {model: lm}}}
 
 The output folder holds the model and its card; the model's hash enters the digest of whatever uses it.
@@ -13,15 +15,23 @@ from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import nearest
 from curate.step import Job, Result, StepConfig
+from curate.train.causal_lm_method import CausalLM
+from curate.train.correlations_method import Correlations
+from curate.train.dsir_method import Dsir
+from curate.train.embedding_method import Embedding
 from curate.train.fasttext_method import FastText
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
 
-VERSION = 1
+VERSION = 2
 
 METHODS: dict[str, type[Method]] = {
+    "causal_lm": CausalLM,
+    "dsir": Dsir,
+    "embedding": Embedding,
     "fasttext": FastText,
     "ngram": Ngram,
+    "perplexity_correlations": Correlations,
 }
 
 

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 SOURCE = "kenlm==0.3.0"
@@ -57,9 +58,16 @@ def _quietly(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def fit(program: str, lines: list[str], order: int) -> str:
-    """The ARPA file that `lmplz --discount_fallback` makes of the lines."""
+def fit(
+    program: str, lines: list[str], order: int, prune: Sequence[int] = (), vocabulary: Sequence[str] | None = None
+) -> str:
+    """The ARPA file that `lmplz --discount_fallback` makes of the lines, pruned, and limited to a vocabulary."""
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "-o", str(order), "--discount_fallback", "-S", "200M", "-T", folder]
+        if prune:
+            command += ["--prune", *map(str, prune)]
+        if vocabulary is not None:
+            (Path(folder) / "words").write_text(" ".join(vocabulary), encoding="utf-8")
+            command += ["--limit_vocab_file", str(Path(folder) / "words")]
         text = "".join(f"{line}\n" for line in lines)
         return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout.decode()

@@ -4,6 +4,8 @@
 
     python -m tests.conformance.test_ngram_lmplz      # writes it anew
 
+Its keys say how: the order, then `/` and the thresholds of `--prune`, then `/` and the size of the vocabulary.
+
 `lmplz` enters the last n-grams of its sort, those of the word that first occurs last, into the counts of
 counts with their occurrences in place of their adjusted count. That depends on the order of the text and is
 not reproduced, so the last word of each corpus here is one that occurs once, for which the two are equal.
@@ -11,6 +13,7 @@ not reproduced, so the last word of each corpus here is one that occurs once, fo
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +24,20 @@ import zstandard
 from curate.text.normalise import TextForm
 from curate.train.ngram import fit_ngram
 from curate.train.ngram_counts import count_shard
+from curate.train.ngram_plan import Options
 from tests.conformance import lmplz
 
 DATA = Path(__file__).parent / "data"
 FORM = TextForm("ccnet_spaced", "punct")
 LAST = "sentinel"
-ORDERS = (1, 2, 3, 5)
+CASES = ("1", "2", "3", "5", "3/0 0 1", "5/0 1 1 2", "1/1", "3/1", "3//60", "5/0 0 1/80")
 
 Model = dict[str, tuple[float, float]]
+
+
+def _options(case: str) -> tuple[int, list[int], int | None]:
+    order, prune, vocabulary = (*case.split("/"), "", "")[:3]
+    return int(order), [int(threshold) for threshold in prune.split()], int(vocabulary) if vocabulary else None
 
 
 def _model(arpa: str) -> Model:
@@ -41,12 +50,23 @@ def _model(arpa: str) -> Model:
     return found
 
 
-def _ours(folder: Path, texts: list[str], order: int) -> Model:
+def _ours(folder: Path, texts: list[str], case: str) -> Model:
+    order, prune, vocabulary = _options(case)
     paths = [str(folder / f"{i}.parquet") for i in range(3)]
     for i, path in enumerate(paths):
         count_shard(texts[i::3], path, order=order, form=FORM)
-    fit_ngram(paths, str(folder / "lm.arpa"))
+    fit_ngram(paths, str(folder / "lm.arpa"), Options(prune=tuple(prune), vocabulary=vocabulary))
     return _model((folder / "lm.arpa").read_text(encoding="utf-8"))
+
+
+def _theirs(program: str, texts: list[str], case: str) -> Model:
+    order, prune, vocabulary = _options(case)
+    lines = _lines(texts)
+    words = None
+    if vocabulary is not None:
+        many = Counter(word for line in lines for word in line.split())
+        words = sorted(many, key=lambda word: (-many[word], word.encode()))[:vocabulary]
+    return _model(lmplz.fit(program, lines, order, prune, words))
 
 
 def _fable() -> list[str]:
@@ -64,11 +84,11 @@ def _assert_equal(ours: Model, theirs: Model) -> None:
     assert differences.max() <= 1e-4, (worst, ours[worst], theirs[worst])
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_every_value_equals_the_recorded_one(tmp_path: Path, order: int) -> None:
-    recorded = orjson.loads((DATA / "fable.lmplz.json").read_bytes())[str(order)]
+@pytest.mark.parametrize("case", CASES)
+def test_every_value_equals_the_recorded_one(tmp_path: Path, case: str) -> None:
+    recorded = orjson.loads((DATA / "fable.lmplz.json").read_bytes())[case]
     theirs = {ngram: (values[0], values[1]) for ngram, values in recorded.items()}
-    _assert_equal(_ours(tmp_path, _fable(), order), theirs)
+    _assert_equal(_ours(tmp_path, _fable(), case), theirs)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +100,8 @@ def program() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", [2, 3, 5, 6])
-def test_every_value_equals_lmplz_on_real_prose(tmp_path: Path, shared: Path, program: str, order: int) -> None:
+@pytest.mark.parametrize("case", ["2", "3", "5", "6", "5/0 0 1", "3/0 1 3/2000", "4/2"])
+def test_every_value_equals_lmplz_on_real_prose(tmp_path: Path, shared: Path, program: str, case: str) -> None:
     texts: list[str] = []
     with zstandard.open(shared / "data/hq_text.dev.jsonl.zst", "rt", encoding="utf-8") as stream:
         for line in stream:
@@ -89,15 +109,15 @@ def test_every_value_equals_lmplz_on_real_prose(tmp_path: Path, shared: Path, pr
             if sum(map(len, texts)) > 300_000:
                 break
     texts.append(LAST)
-    theirs = _model(lmplz.fit(program, _lines(texts), order))
-    assert len(theirs) > 30_000
-    _assert_equal(_ours(tmp_path, texts, order), theirs)
+    theirs = _theirs(program, texts, case)
+    assert len(theirs) > 7_000
+    _assert_equal(_ours(tmp_path, texts, case), theirs)
 
 
 def _record() -> None:
     program = lmplz.find_or_build()
     assert program is not None, "lmplz cannot be built here"
-    models = {str(order): _model(lmplz.fit(program, _lines(_fable()), order)) for order in ORDERS}
+    models = {case: _theirs(program, _fable(), case) for case in CASES}
     (DATA / "fable.lmplz.json").write_bytes(orjson.dumps(models, option=orjson.OPT_SORT_KEYS) + b"\n")
 
 

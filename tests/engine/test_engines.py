@@ -13,7 +13,7 @@ import pytest
 
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
-from curate.errors import ConfigError
+from curate.errors import ConfigError, RunError
 
 
 @pytest.fixture(params=["local-1", "local-2", pytest.param("ray", marks=pytest.mark.slow)])
@@ -120,3 +120,9 @@ def test_a_late_item_goes_to_another_worker(name: str, request: pytest.FixtureRe
     resources = Resources(workers=2, retries=1, timeout=8.0)
     outcomes = list(run.map(make, list(range(4)), resources=resources, label="t"))
     assert sorted(o.result for o in outcomes if o.result is not None) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_more_gpus_than_the_cluster_has_are_refused(ray_engine: Engine) -> None:
+    with pytest.raises(RunError, match="the cluster has 0 GPUs, but --gpus asks for 0.5 a worker"):
+        list(ray_engine.map(square, [1, 2], resources=Resources(workers=1, gpus=0.5), label="gpu"))

@@ -12,10 +12,7 @@ from curate.config import BadValue, validate
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 from curate.filter import step as filters
-from curate.filter.presets import PRESETS
 from curate.filter.rules import Budget, Rule, cut
-from curate.score import SCORERS
-from curate.text.batch import TextBatch
 from tests.helpers import dataset, rows, run_step, tree
 
 
@@ -52,6 +49,31 @@ def test_a_missing_score_satisfies_no_rule(tmp_path: Path) -> None:
         None,
     ]
     assert verdicts(judge(tmp_path, [scores], {"column": "q", "top": 3})) == ["q-not-top", "q-not-top", None]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
+@pytest.mark.parametrize("window", ["low", "medium", "high"])
+def test_a_window_of_the_distribution_keeps_its_share_of_the_rows(tmp_path: Path, window: str, share: float) -> None:
+    loss = np.random.default_rng(0).permutation(1000).astype(float)
+    scores = dataset(tmp_path / "s", {"loss": loss[:600].tolist()}, {"loss": loss[600:].tolist()})
+    rule = {
+        "low": {"at_most": {"quantile": share}},
+        "medium": {"above": {"quantile": 0.5 - share / 2}, "at_most": {"quantile": 0.5 + share / 2}},
+        "high": {"above": {"quantile": 1 - share}},
+    }[window]
+    out = judge(tmp_path, [scores], {"column": "loss", **rule})
+    kept = sorted(score for score, row in zip(loss, rows(out), strict=True) if row["keep"])
+    first = {"low": 0, "medium": 500 - share * 500, "high": 1000 - share * 1000}[window]
+    assert kept == list(range(round(first), round(first + share * 1000)))
+
+
+def test_two_comparisons_of_one_rule_are_not_two_rules(tmp_path: Path) -> None:
+    scores = dataset(tmp_path / "s", {"p": [float(i) for i in range(20)]})
+    above, below = {"above": {"quantile": 0.25}}, {"below": {"quantile": 0.75}}
+    one = judge(tmp_path, [scores], {"column": "p", **above, **below})
+    two = judge(tmp_path, [scores], {"column": "p", **above}, {"column": "p", **below})
+    assert (one.manifest.counts["kept"], two.manifest.counts["kept"]) == (10, 11)
+    assert one.manifest.digest != two.manifest.digest
 
 
 def test_a_quantile_is_taken_among_the_rows_that_passed_the_rules_before(tmp_path: Path) -> None:
@@ -131,14 +153,6 @@ def test_two_rules_of_one_name_are_refused() -> None:
     rules = [{"column": "q", "top": 0.5}, {"column": "q", "top": 10}]
     with pytest.raises(BadValue, match=r"rules\[1\]: two rules are called 'q-not-top'; give one another `name`"):
         filters.parse({"from": "s", "rules": rules}, ())
-
-
-def test_every_preset_names_columns_that_its_scorer_gives() -> None:
-    for name, preset in PRESETS.items():
-        columns = SCORERS[preset.scorer]()(TextBatch.of(["Some text."]))
-        for suffix, comparison, _ in preset.rules:
-            assert suffix in columns, f"{name}: {suffix}"
-            assert comparison in ("at_least", "at_most", "equals")
 
 
 def test_a_threshold_change_gives_another_digest_and_the_order_of_keys_does_not(tmp_path: Path) -> None:

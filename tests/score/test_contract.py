@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import pickle
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate.neural.head import Head, Settings, save_head
 from curate.score import SCORERS
 from curate.score.scorer import Columns, Scorer
 from curate.score.step import score_batch
 from curate.text.batch import TextBatch
+from curate.text.hashed_ngrams import HashedNgrams
+from curate.train.dsir import log_weights
+from curate.train.dsir import write_model as write_dsir
 
 TEXTS = [
     "The garden was quiet.\nNobody knew that it would be back with the wind.\n\n- a point\n- another …",
@@ -26,7 +32,8 @@ TEXTS = [
     "\n\n \n",
     "a " * 5000,
 ]
-MODELS: dict[str, dict[str, str]] = {
+MODELS: dict[str, dict[str, str | int]] = {
+    "causal_lm": {"model": "models/tiny-llama", "max_chars": 20_000, "stride": 1024},
     "language": {"model": "data/lid.176.ftz"},
     "quality": {"model": "data/lid.176.ftz", "label": "en"},
     "perplexity": {"model": "data/kenlm_test.arpa", "normaliser": "ccnet_spaced"},
@@ -34,10 +41,25 @@ MODELS: dict[str, dict[str, str]] = {
 Factory = Callable[[], Scorer]
 
 
+@pytest.fixture(scope="session")
+def models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """The arguments of each scorer that needs a model: a public one, or a small one made here."""
+    known = {name: {k: str(shared / v) if k == "model" else v for k, v in MODELS[name].items()} for name in MODELS}
+    ngrams = HashedNgrams("polynomial", 100)
+    known["dsir"] = {"model": str(tmp_path_factory.mktemp("models") / "small.dsir")}
+    counts = ngrams.count(TextBatch.of(TEXTS))
+    write_dsir(known["dsir"]["model"], ngrams, log_weights(counts, np.ones_like(counts)))
+    # A head over the small language model, as its training would write it.
+    folder = tmp_path_factory.mktemp("models") / "classifier"
+    save_head(str(folder), Head(np.linspace(-1, 1, 192), 2.5, Settings(0, 5, 3, 128)))
+    shutil.copytree(shared / "models/tiny-llama", folder / "encoder", copy_function=shutil.copyfile)
+    known["embedding"] = {"model": str(folder)}
+    return known
+
+
 @pytest.fixture(params=sorted(SCORERS))
-def factory(request: pytest.FixtureRequest, shared: Path) -> Factory:
-    args = {k: str(shared / v) if k == "model" else v for k, v in MODELS.get(request.param, {}).items()}
-    return partial(SCORERS[request.param], **args)
+def factory(request: pytest.FixtureRequest, models: dict[str, dict[str, str]]) -> Factory:
+    return partial(SCORERS[request.param], **models.get(request.param, {}))
 
 
 def plain(columns: Columns) -> dict[str, list[object]]:
@@ -101,10 +123,9 @@ def test_a_row_of_fifty_megabytes_is_scored(factory: Factory) -> None:
     assert all(len(values) == 2 for values in result.values())
 
 
-def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(shared: Path) -> None:
+def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(models: dict[str, dict[str, str]]) -> None:
     batch = TextBatch.of(TEXTS)
     for name in SCORERS:
-        args = {k: str(shared / v) if k == "model" else v for k, v in MODELS.get(name, {}).items()}
-        SCORERS[name](**args)(batch)
+        SCORERS[name](**models.get(name, {}))(batch)
     assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
     assert set(batch.tokenisations.values()) == {1}

@@ -7,14 +7,9 @@ from functools import cache
 
 import pyarrow as pa
 import regex
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from curate.text.batch import TextBatch, Words
-
-# The first call of a kernel compiles it, which no deadline of a single example allows for.
-settings.register_profile("kernels", deadline=None)
-settings.load_profile("kernels")
 
 CLASSES = [
     "CR",

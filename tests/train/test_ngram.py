@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import kenlm
@@ -10,8 +11,10 @@ import pytest
 
 from curate.errors import ConfigError, RunError
 from curate.text.normalise import TextForm, read_form
-from curate.train.ngram import FALLBACK, discounts_of, estimate, fit_ngram
-from curate.train.ngram_counts import count_shard, merge_counts
+from curate.train.ngram import fit_ngram
+from curate.train.ngram_counts import count_shard
+from curate.train.ngram_levels import FALLBACK, discounts_of
+from curate.train.ngram_plan import Options
 
 FORM = TextForm("ccnet_spaced", "punct")
 TEXTS = [
@@ -24,14 +27,34 @@ TEXTS = [
 ]
 
 
-def _fit(folder: Path, shards: list[list[str]], order: int = 3, form: TextForm = FORM) -> str:
+def _fit(
+    folder: Path, shards: list[list[str]], order: int = 3, form: TextForm = FORM, options: Options | None = None
+) -> str:
     folder.mkdir()
     paths = [str(folder / f"{i}.parquet") for i in range(len(shards))]
     for path, texts in zip(paths, shards, strict=True):
         count_shard(texts, path, order=order, form=form)
     model = str(folder / "lm.arpa")
-    fit_ngram(paths, model)
+    fit_ngram(paths, model, options)
     return model
+
+
+def _arpa(model: str) -> dict[str, tuple[float, float]]:
+    """N-grams with their probability and back-off weight."""
+    rows = [line.split("\t") for line in Path(model).read_text(encoding="utf-8").split("\n") if "\t" in line]
+    return {row[1]: (10 ** float(row[0]), 10 ** float(row[2]) if len(row) > 2 else 1.0) for row in rows}
+
+
+def _assert_sums_to_one(model: str, words: list[str], contexts: list[list[str]]) -> None:
+    loaded = kenlm.Model(model)
+    for context in contexts:
+        state, after = kenlm.State(), kenlm.State()
+        loaded.BeginSentenceWrite(state)
+        for word in context:
+            loaded.BaseScore(state, word, after)
+            state, after = after, kenlm.State()
+        total = sum(10 ** loaded.BaseScore(state, word, after) for word in [*words, "</s>", "<unk>"])
+        assert total == pytest.approx(1.0, abs=1e-4)
 
 
 def test_the_model_is_the_same_for_any_cut_into_shards_and_any_order(tmp_path: Path) -> None:
@@ -43,41 +66,98 @@ def test_the_model_is_the_same_for_any_cut_into_shards_and_any_order(tmp_path: P
             assert Path(whole + name).read_bytes() == Path(cut + name).read_bytes()
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_the_model_is_the_same_however_many_ranges_it_is_made_in(tmp_path: Path, order: int) -> None:
+    # The smallest are such that the n-grams of one last word lie in several ranges.
+    texts = [*TEXTS, *(f"the {word} tide" for word in "abcdefgh")]
+    for kind, options in (("all", Options()), ("some", Options(prune=(0, 0, 1)[:order], vocabulary=9))):
+        models = [
+            _fit(tmp_path / f"{kind}{rows}", [texts[:3], texts[3:]], order, options=replace(options, range_rows=rows))
+            for rows in (10**6, 40, 9)
+        ]
+        for name in ("", ".json"):
+            assert len({Path(model + name).read_bytes() for model in models}) == 1
+
+
+def test_a_fit_leaves_nothing_but_the_model_and_its_metadata(tmp_path: Path) -> None:
+    _fit(tmp_path / "m", [TEXTS])
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"0.parquet", "lm.arpa", "lm.arpa.json"}
+
+
 def test_the_probabilities_after_any_words_sum_to_one(tmp_path: Path) -> None:
-    model = kenlm.Model(_fit(tmp_path / "m", [TEXTS], order=4))
+    model = _fit(tmp_path / "m", [TEXTS], order=4)
     words = sorted({word for text in TEXTS for word in FORM.tokens(text)})
-    for context in (["the"], ["the", "tide"], ["a", "gull", "before"], ["never", "seen"], []):
-        state, after = kenlm.State(), kenlm.State()
-        model.BeginSentenceWrite(state)
-        for word in context:
-            model.BaseScore(state, word, after)
-            state, after = after, kenlm.State()
-        total = sum(10 ** model.BaseScore(state, word, after) for word in [*words, "</s>", "<unk>"])
-        assert total == pytest.approx(1.0, abs=1e-4)
+    _assert_sums_to_one(model, words, [["the"], ["the", "tide"], ["a", "gull", "before"], ["never", "seen"], []])
 
 
 def test_one_word_once_by_hand(tmp_path: Path) -> None:
     # "hi" and </s> are seen once each and keep half of it; the other half is shared by three words.
-    path = str(tmp_path / "c.parquet")
-    count_shard(["hi"], path, order=2, form=FORM)
-    counts = merge_counts([path])
-    one, two = estimate(counts)
-    found = {counts.words[row[0]]: 10**p for row, p in zip(one.words, one.probability, strict=True)}
-    assert found == pytest.approx({"<unk>": 1 / 6, "<s>": 1.0, "</s>": 5 / 12, "hi": 5 / 12})
-    assert 10**two.probability == pytest.approx([0.5 + 0.5 * 5 / 12] * 2)
-    after = {counts.words[row[0]]: 10**b for row, b in zip(one.words, one.backoff, strict=True)}
-    assert after == pytest.approx({"<unk>": 1.0, "<s>": 0.5, "</s>": 1.0, "hi": 0.5})
+    found = _arpa(_fit(tmp_path / "m", [["hi"]], order=2))
+    expected = {
+        "<unk>": (1 / 6, 1.0), "<s>": (1.0, 0.5), "</s>": (5 / 12, 1.0), "hi": (5 / 12, 0.5),
+        "<s> hi": (0.5 + 0.5 * 5 / 12, 1.0), "hi </s>": (0.5 + 0.5 * 5 / 12, 1.0),
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for ngram, values in expected.items():
+        assert found[ngram] == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("texts", "longest"),
+    [(["hi"], 3), (["a b", "a"], 4), (["a " * 1_000_000], 5), (["the tide came in"] * 1000, 5), (["hi"] * 1000, 3)],
+    ids=["one word", "short texts", "one word a million times", "all the same", "the same word"],
+)
+def test_odd_corpora_make_a_model_with_every_order_that_they_reach(
+    tmp_path: Path, texts: list[str], longest: int
+) -> None:
+    model = _fit(tmp_path / "m", [texts], order=5)
+    words = sorted(set(" ".join(texts).split()))
+    assert 1 + max(ngram.count(" ") for ngram in _arpa(model)) == longest
+    for ngram, (probability, backoff) in _arpa(model).items():
+        assert 0 < probability <= 1 and 0 < backoff <= 1, ngram
+    _assert_sums_to_one(model, words, [[], words[:1], words[:1] * 4, words, ["never", "seen"]])
+
+
+def test_pruning_leaves_out_what_is_rare_and_gives_its_share_to_the_back_off(tmp_path: Path) -> None:
+    whole = _arpa(_fit(tmp_path / "whole", [TEXTS]))
+    model = _fit(tmp_path / "pruned", [TEXTS], options=Options(prune=(0, 0, 1)))
+    pruned = _arpa(model)
+    text = [" ".join(["<s>", "<s>", *FORM.tokens(text), "</s>"]) for text in TEXTS if text]
+    for ngram in whole:
+        often = sum(f" {line} ".count(f" {ngram} ") for line in text)
+        assert (ngram in pruned) == (ngram.count(" ") < 2 or often > 1), ngram
+    words = sorted({word for text in TEXTS for word in FORM.tokens(text)})
+    _assert_sums_to_one(model, words, [["the"], ["the", "tide"], ["a", "gull"], ["boy", "saw"], []])
+    assert orjson.loads(Path(model + ".json").read_bytes())["prune"] == [0, 0, 1]
+
+
+def test_a_vocabulary_keeps_the_most_frequent_words_and_of_equals_the_first(tmp_path: Path) -> None:
+    texts = ["b a c", "b d d", "b e"]
+    model = _fit(tmp_path / "m", [texts], order=2, options=Options(vocabulary=3))
+    assert {ngram for ngram in _arpa(model) if " " not in ngram} == {"<unk>", "<s>", "</s>", "b", "d", "a"}
+    assert {ngram for ngram in _arpa(model) if " " in ngram} == {"<s> b", "b a", "b d", "d d", "d </s>"}
+    _assert_sums_to_one(model, ["a", "b", "d"], [["b"], ["d"], ["c"], []])
+    card = orjson.loads(Path(model + ".json").read_bytes())
+    assert (card["vocabulary"], card["words"], card["ngrams"]) == (3, 8, [6, 5])
+
+
+@pytest.mark.parametrize("prune", [(0, 2, 1), (0, 0, 0, 1), (-1,)])
+def test_thresholds_that_would_leave_ngrams_without_their_parts_are_refused(
+    tmp_path: Path, prune: tuple[int, ...]
+) -> None:
+    with pytest.raises(ConfigError, match="prune .* takes up to 3 thresholds"):
+        _fit(tmp_path / "m", [TEXTS], options=Options(prune=prune))
 
 
 def test_discounts_follow_equation_26_of_chen_and_goodman() -> None:
-    counts = [1.0] * 40 + [2.0] * 12 + [3.0] * 5 + [4.0] * 3 + [9.0] * 7
     y = 40 / (40 + 2 * 12)
-    assert discounts_of(counts) == pytest.approx((1 - 2 * y * 12 / 40, 2 - 3 * y * 5 / 12, 3 - 4 * y * 3 / 5))
+    expected = (1 - 2 * y * 12 / 40, 2 - 3 * y * 5 / 12, 3 - 4 * y * 3 / 5)
+    assert discounts_of([40, 12, 5, 3]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("counts", [[1.0, 1.0, 2.0], [1.0] * 10 + [2.0] + [3.0] * 5, []])
-def test_too_few_or_odd_counts_fall_back_to_fixed_discounts(counts: list[float]) -> None:
-    assert discounts_of(counts) == FALLBACK
+@pytest.mark.parametrize("n", [[2, 1, 0, 0], [10, 1, 5, 0], [0, 0, 0, 0]])
+def test_too_few_or_odd_counts_fall_back_to_fixed_discounts(n: list[int]) -> None:
+    assert discounts_of(n) == FALLBACK
 
 
 def test_the_metadata_beside_the_model_says_how_the_text_was_prepared(tmp_path: Path) -> None:
@@ -99,7 +179,7 @@ def test_count_files_of_different_kinds_are_not_mixed(tmp_path: Path) -> None:
     count_shard(TEXTS, str(tmp_path / "a"), order=3, form=FORM)
     count_shard(TEXTS, str(tmp_path / "b"), order=2, form=FORM)
     with pytest.raises(RunError, match="another order or text form"):
-        merge_counts([str(tmp_path / "a"), str(tmp_path / "b")])
+        fit_ngram([str(tmp_path / "a"), str(tmp_path / "b")], str(tmp_path / "lm.arpa"))
 
 
 def test_a_count_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
@@ -107,7 +187,7 @@ def test_a_count_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
     count_shard(TEXTS, str(path), order=3, form=FORM)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"a\.parquet: not a whole file"):
-        merge_counts([str(path)])
+        fit_ngram([str(path)], str(tmp_path / "lm.arpa"))
 
 
 def test_text_without_a_word_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""A frozen encoder: a text as the mean of the last states of its tokens.
+
+    encoder = load_encoder("models/minilm", context=512, device="auto")
+    encoder.embed(["Some text.", ""])            # float64 (2, width); NaN for a text without a token
+
+Only the first `context` tokens of a text are read, among them those that the encoder's tokenizer adds (its first
+and last). As in `curate.neural.windows`, a text is padded to a length that follows from its own, so that on a
+CPU its company changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.errors import ModelError
+from curate.neural.device import Device, choose, require, threads
+from curate.neural.folder import Tokenizer, check_folder, context_of, load_model, load_tokenizer, read_config, told
+from curate.neural.windows import padded
+
+if TYPE_CHECKING:
+    import torch
+
+Embeddings = npt.NDArray[np.float64]
+# A text is cut to so many characters for each token that may be read, before it is cut into tokens.
+_CHARS = 32
+_TEXTS_AT_ONCE = 1000
+
+
+class _Output(Protocol):
+    @property
+    def last_hidden_state(self) -> torch.Tensor: ...
+
+
+class _Model(Protocol):
+    def __call__(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> _Output: ...
+    def to(self, device: str) -> _Model: ...
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder, ready to embed: its folder, model, tokenizer, most tokens of a text, width and device."""
+
+    path: str
+    model: _Model
+    tokenizer: Tokenizer
+    context: int
+    width: int
+    device: str
+
+    def embed(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> Embeddings:
+        """The embedding of each text, float64 (texts, width); NaN where a text has no token.
+
+        Raises:
+            ModelError: the encoder returns something that is not finite.
+        """
+        found = np.full((len(texts), self.width), np.nan)
+        with threads(1):
+            for at in range(0, len(texts), _TEXTS_AT_ONCE):
+                self._embed(texts[at : at + _TEXTS_AT_ONCE], found[at : at + _TEXTS_AT_ONCE], batch_tokens)
+        return found
+
+    def _embed(self, texts: Sequence[str], found: Embeddings, batch_tokens: int) -> None:
+        filled = [i for i, text in enumerate(texts) if text]
+        if not filled:
+            return
+        ids = self.tokenizer(
+            [texts[i][: self.context * _CHARS] for i in filled],
+            add_special_tokens=True,
+            split_special_tokens=True,
+            verbose=False,
+            truncation=True,
+            max_length=self.context,
+        )["input_ids"]
+        groups: dict[int, list[tuple[int, list[int]]]] = {}
+        for i, tokens in zip(filled, ids, strict=True):
+            if tokens:
+                groups.setdefault(padded(len(tokens), self.context), []).append((i, tokens))
+        for length in sorted(groups, reverse=True):
+            rows = max(1, batch_tokens // length)
+            for at in range(0, len(groups[length]), rows):
+                some = groups[length][at : at + rows]
+                found[[i for i, _ in some]] = self._mean([tokens for _, tokens in some], length)
+
+    def _mean(self, texts: Sequence[list[int]], length: int) -> Embeddings:
+        import torch
+
+        ids = np.full((len(texts), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        mask = np.zeros((len(texts), length), dtype=np.int64)
+        for row, tokens in enumerate(texts):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        seen = torch.from_numpy(mask).to(self.device)
+        with torch.inference_mode():
+            states = self.model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=seen).last_hidden_state
+            means = (states.double() * seen[:, :, None]).sum(1) / seen.sum(1, keepdim=True)
+        values: Embeddings = means.cpu().numpy()
+        if not np.isfinite(values).all():
+            raise ModelError(f"{self.path}: the encoder gives a text no finite embedding; get it again")
+        return values
+
+
+def load_encoder(path: str, *, context: int, device: Device) -> Encoder:
+    """Load an encoder and its tokenizer, in float32; `context` is lowered to what the encoder can read.
+
+    Raises:
+        ModelError: the folder is not safe or not whole, or holds another kind of model.
+    """
+    require()
+    path = check_folder(path)
+    with told(path):
+        config = read_config(path)
+        model = cast(_Model, load_model(path, config, ""))
+        tokenizer = load_tokenizer(path)
+    where = choose(device)
+    width = getattr(config.get_text_config(), "hidden_size", None)
+    if not isinstance(width, int):
+        raise ModelError(f"{path}: its config.json does not say how wide its states are; use another encoder")
+    return Encoder(path, model.to(where), tokenizer, min(context, context_of(config) or context), width, where)

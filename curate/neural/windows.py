@@ -1,0 +1,115 @@
+"""The negative log-likelihood of every token of texts, by windows of a model's context, in batches.
+
+    losses = token_losses(lm, [ids], context=1024, stride=512, batch_tokens=8192)
+    losses[0].sum()                              # of the whole text, in nats
+
+A text's number must not depend on its company. The weights of a sum in a matrix product can depend on the
+shape of the product, so a window is padded to a length that follows from its own length alone, and only
+windows of one padded length share a batch: on a CPU the same bits come out for any batch. The padding is on
+the right, where a causal model cannot see it, so it needs no mask, and the positions are those of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.errors import ModelError
+from curate.neural.device import threads
+from curate.neural.folder import LanguageModel, Tokens
+
+# At most so many logits at once, 4 bytes each, but always those of one window.
+_LOGITS = 1 << 27
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tokens `begin` to `end` of a text and its start are read; those after `first` to `end` are scored."""
+
+    text: int
+    begin: int
+    end: int
+    first: int
+
+    @property
+    def length(self) -> int:
+        """How many tokens are read."""
+        return self.end - self.begin
+
+
+def windows(text: int, tokens: int, context: int, stride: int) -> Iterator[Window]:
+    """The windows over a text: each token is scored once, in the first window that reaches it."""
+    begin = first = 0
+    while first < tokens:
+        end = min(begin + context, tokens)
+        yield Window(text, begin, end, first)
+        begin, first = begin + stride, end
+
+
+def padded(length: int, context: int) -> int:
+    """The length that a window is padded to: an eighth more at most (eight tokens for short ones)."""
+    step = max(8, 1 << length.bit_length() >> 4)
+    return min(-(-length // step) * step, context)
+
+
+def token_losses(
+    lm: LanguageModel, texts: Sequence[Tokens], *, context: int, stride: int, batch_tokens: int
+) -> list[npt.NDArray[np.float64]]:
+    """Minus log P of every token given those before it in its window, in nats; float64, one array a text.
+
+    Args:
+        lm: the model; the first token of a text is predicted from `lm.start`.
+        texts: token ids.
+        context: how many tokens a window reads.
+        stride: how far a window begins after the one before, 1 to `context`: all tokens but those of the
+            first window have at least `context - stride` others before them.
+        batch_tokens: about how many tokens are computed at once; changes no number.
+
+    Raises:
+        ModelError: the model returns something that is not finite.
+    """
+    losses = [np.zeros(len(text)) for text in texts]
+    every = [window for i, text in enumerate(texts) for window in windows(i, len(text), context, stride)]
+    groups: dict[int, list[Window]] = {}
+    for window in every:
+        groups.setdefault(padded(window.length, context), []).append(window)
+    with threads(1):
+        for length in sorted(groups, reverse=True):
+            rows = max(1, min(batch_tokens // length, _LOGITS // (length * lm.vocabulary)))
+            for at in range(0, len(groups[length]), rows):
+                _score(lm, texts, groups[length][at : at + rows], length, losses)
+    if not all(np.isfinite(each).all() for each in losses):
+        raise ModelError(f"{lm.path}: the model gives a token no finite probability; get or train it again")
+    return losses
+
+
+def _score(
+    lm: LanguageModel,
+    texts: Sequence[Tokens],
+    batch: Sequence[Window],
+    length: int,
+    losses: list[npt.NDArray[np.float64]],
+) -> None:
+    """Fill in the losses of the windows of one batch."""
+    import torch
+
+    read = np.zeros((len(batch), length), dtype=np.int64)
+    wanted = np.zeros((len(batch), length), dtype=np.int64)
+    for row, window in enumerate(batch):
+        tokens = texts[window.text]
+        wanted[row, : window.length] = tokens[window.begin : window.end]
+        read[row, 1 : window.length] = tokens[window.begin : window.end - 1]
+        read[row, 0] = lm.start if window.begin == 0 else tokens[window.begin - 1]
+    with torch.inference_mode():
+        logits = lm.model(input_ids=torch.from_numpy(read).to(lm.device)).logits
+        target = torch.from_numpy(wanted).to(lm.device)
+        found = torch.stack(
+            [torch.nn.functional.cross_entropy(of, to, reduction="none") for of, to in zip(logits, target, strict=True)]
+        )
+    values = found.cpu().numpy().astype(np.float64)
+    for row, window in enumerate(batch):
+        skipped = window.first - window.begin
+        losses[window.text][window.first : window.end] = values[row, skipped : window.length]
