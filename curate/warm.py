@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,12 @@ from curate.score import SCORERS
 from curate.score.fasttext_explain import moved_by
 from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
 from curate.score.fasttext_write import write_model
+from curate.score.gopher import Variant
 from curate.text.batch import TextBatch
 from curate.text.form_words import form_words
 from curate.text.hashed_ngrams import HashedNgrams
 from curate.text.normalise import TextForm
+from curate.text.split import Splitter
 
 _ARPA = rb"""\data\
 ngram 1=3
@@ -39,12 +42,17 @@ ngram 2=1
 
 
 def warm() -> None:
-    """Run every scorer and cleaner that needs no model, and the kernels of the others, on a few words."""
-    texts = ["A short text.\nIt has two lines, and naïve words.", "", "日本語のテキスト", "Σίσυφος"]
+    """Run the splitters, the scorers and cleaners that need no model, and the kernels of the others, on a few words."""
+    texts = ["A short text[1].\nIt has two lines, and naïve words.", "", "日本語のテキスト", "Σίσυφος"]
     tables = parse_arpa("", np.frombuffer(_ARPA, dtype=np.uint8))
     for width in (pa.string(), pa.large_string()):
         batch = TextBatch(pa.array(texts, width))
-        for name in ("c4", "fineweb", "gopher_quality", "gopher_repetition", "lines", "markup", "url"):
+        for splitter in get_args(Splitter):
+            batch.words(splitter)
+        for variant in get_args(Variant):
+            SCORERS["gopher_quality"](variant=variant)(batch)
+            SCORERS["gopher_repetition"](variant=variant)(batch)
+        for name in ("c4", "fineweb", "lines", "markup", "url"):
             SCORERS[name]()(batch)
         _warm_fasttext(batch)
         ngrams = HashedNgrams("polynomial", 16)

@@ -10,10 +10,10 @@ of at most 0.01 and `newlines_per_word` of at most 0.3.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 from curate.text.line_rules import line_fractions
 from curate.text.split import Splitter
 
@@ -30,10 +30,10 @@ def fineweb(*, splitter: Splitter = "treebank", short_line: int = 30) -> Scorer:
         fractions = line_fractions(batch, short_line)
         words = np.diff(batch.words(splitter).offsets)
         return {
-            "line_punct": pa.array(fractions[0]),
-            "short_lines": pa.array(fractions[1]),
-            "dup_line_chars": pa.array(fractions[2]),
-            "newlines_per_word": pa.array(fractions[3] / np.maximum(words, 1)),
+            "line_punct": column(fractions[0]),
+            "short_lines": column(fractions[1]),
+            "dup_line_chars": column(fractions[2]),
+            "newlines_per_word": column(fractions[3] / np.maximum(words, 1)),
         }
 
     return score

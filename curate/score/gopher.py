@@ -26,11 +26,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 from curate.text.marks import DATATROVE, DCLM, DOLMA, NEMO
 from curate.text.quality import quality_counts
 from curate.text.repetition import COLUMNS, repetition_fractions
@@ -60,15 +58,15 @@ def gopher_quality(*, variant: Variant = "dclm", splitter: Splitter | None = Non
     def score(batch: TextBatch) -> Columns:
         counts = quality_counts(batch, chosen, number)
         return {
-            "words": pa.array(counts.words),
-            "words_reliable": pa.array(batch.words(chosen).reliable),
-            "mean_word_length": pa.array(counts.mean_word_length),
-            "hash_ratio": pa.array(counts.hash_ratio),
-            "ellipsis_ratio": pa.array(counts.ellipsis_ratio),
-            "bullet_lines": pa.array(counts.bullet_lines),
-            "ellipsis_lines": pa.array(counts.ellipsis_lines),
-            "alpha_words": pa.array(counts.alpha_words),
-            "stop_words": pa.array(counts.stop_words),
+            "words": column(counts.words),
+            "words_reliable": column(batch.words(chosen).reliable),
+            "mean_word_length": column(counts.mean_word_length),
+            "hash_ratio": column(counts.hash_ratio),
+            "ellipsis_ratio": column(counts.ellipsis_ratio),
+            "bullet_lines": column(counts.bullet_lines),
+            "ellipsis_lines": column(counts.ellipsis_lines),
+            "alpha_words": column(counts.alpha_words),
+            "stop_words": column(counts.stop_words),
         }
 
     return score
@@ -86,6 +84,6 @@ def gopher_repetition(*, variant: Variant = "dclm", splitter: Splitter | None = 
 
     def score(batch: TextBatch) -> Columns:
         fractions = repetition_fractions(batch, chosen, number)
-        return {name: pa.array(np.ascontiguousarray(fractions[:, k])) for k, name in enumerate(COLUMNS)}
+        return {name: column(fractions[:, k]) for k, name in enumerate(COLUMNS)}
 
     return score

@@ -32,6 +32,7 @@ from curate.score import SCORERS
 from curate.score.scorer import Columns, Scorer
 from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
+from curate.text.columns import column as validity
 
 VERSION = 2
 TEXT = "text"
@@ -184,6 +185,6 @@ def score_batch(
             if len(values) != batch.num_rows:
                 raise RunError(f"scorer {name}: returned {len(values)} values for {batch.num_rows} rows")
             if not valid.all():
-                values = pc.if_else(pa.array(valid), values, pa.scalar(None, values.type))
+                values = pc.if_else(validity(valid), values, pa.nulls(1, values.type)[0])
             out[f"{name}_{suffix}" if suffix else name] = values
     return pa.RecordBatch.from_arrays(list(out.values()), names=list(out))

@@ -35,6 +35,7 @@ from curate.text.batch import Bytes, Ints, TextBatch
 from curate.text.bitmaps import BLANK, BREAK, bitmaps, count_runs, next_clear, next_set, trimmed
 from curate.text.c4_scan import HAS_BRACE, HAS_JAVASCRIPT, HAS_LOREM, HAS_POLICY, count_chars, has_long_word, phrases
 from curate.text.citations import without_citations
+from curate.text.columns import column, names
 from curate.text.marks import break_size
 from curate.text.native import Keys, kernel
 from curate.text.sentences import count_sentences
@@ -81,12 +82,11 @@ class Verdicts:
 
     def columns(self) -> dict[str, pa.Array]:
         """The verdicts as columns; `reason` is null for a document that passes."""
-        columns = {name: pa.array(self.counts[:, at]) for at, name in enumerate(COUNTS)}
-        columns["lorem_ipsum"] = pa.array(self.lorem_ipsum)
-        columns["curly_bracket"] = pa.array(self.curly_bracket)
-        columns["three_long_lines"] = pa.array(self.three_long_lines)
-        names = pa.array(REASONS, type=pa.string())
-        columns["reason"] = names.take(pa.array(self.reason, mask=self.reason < 0))
+        columns = {name: column(self.counts[:, at]) for at, name in enumerate(COUNTS)}
+        columns["lorem_ipsum"] = column(self.lorem_ipsum)
+        columns["curly_bracket"] = column(self.curly_bracket)
+        columns["three_long_lines"] = column(self.three_long_lines)
+        columns["reason"] = names(REASONS).take(column(self.reason, self.reason >= 0))
         return columns
 
 
@@ -108,7 +108,7 @@ def judge(batch: TextBatch, *, variant: Variant, terminal_punctuation: bool, edi
     _judge(data, bits, offsets, words, sentences, terminal_punctuation, edit, counts, flags, reason, out, out_offsets)
     text = None
     if edit:
-        valid = None if batch.valid.all() else pa.array(batch.valid).buffers()[1]
+        valid = None if batch.valid.all() else column(batch.valid).buffers()[1]
         buffers = [valid, pa.py_buffer(out_offsets), pa.py_buffer(out[: out_offsets[-1]])]
         text = pa.Array.from_buffers(pa.large_string(), rows, buffers)
     return Verdicts(

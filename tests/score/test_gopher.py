@@ -128,3 +128,38 @@ def test_one_very_long_row_is_scored() -> None:
     batch = TextBatch.of(["word " * 400_000, "x" * 3_000_000])
     assert gopher_quality()(batch)["words"].to_pylist() == [400_000, 1]
     assert gopher_repetition()(batch)["dup_10_gram"].to_pylist() == [1.0, 0.0]
+
+
+def test_a_word_a_million_times_over_has_its_defined_values() -> None:
+    count = 1_000_000
+    batch = TextBatch.of([" ".join(["word"] * count)])
+    covered = gopher_repetition(variant="dclm")(batch)
+    scanned = gopher_repetition(variant="datatrove")(batch)
+    for n in range(5, 11):
+        assert covered[f"dup_{n}_gram"][0].as_py() == 1.0
+        # After the first n-gram and a step of one word, every one has been seen.
+        part = (count - 1) // n * n * len("word")
+        assert scanned[f"dup_{n}_gram"][0].as_py() == pytest.approx(part / (5 * count - 1), abs=1e-15)
+    assert covered["top_2_gram"][0].as_py() == 2 * (count - 1) / count
+
+
+def test_lines_that_are_all_the_same_have_their_defined_values() -> None:
+    count = 200_000
+    batch = TextBatch.of(["\n".join(["the same line"] * count)])
+    for variant, fraction in (("datatrove", (count - 1) / count), ("dclm", 1.0), ("dolma", 1.0)):
+        assert gopher_repetition(variant=variant)(batch)["dup_lines"][0].as_py() == fraction
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_many_tiny_rows_score_as_one_does(factory: partial[object]) -> None:
+    score = factory(variant="datatrove")
+    one, many = score(TextBatch.of(["a b a b."])), score(TextBatch.of(["a b a b."] * 100_000))
+    for name, column in many.items():
+        assert column.unique().to_pylist() == one[name].to_pylist()
+
+
+def test_joined_words_repeat_where_the_words_do_not() -> None:
+    # datatrove compares the words of an n-gram joined, so that "ab c" is "a bc" there.
+    text = "ab c d e f ghijklmn. a bc d e f ghijklmn."
+    found = gopher_repetition(variant="datatrove", splitter="whitespace")(TextBatch.of([text]))
+    assert found["dup_5_gram"][0].as_py() == len("abcdef") / len(text)

@@ -1,0 +1,83 @@
+"""Kernels are compiled once, kept on disk, and read by every process after that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.warm import warm
+
+PREPARE = """
+import gc
+from numba.core import event
+from numba.core.dispatcher import Dispatcher
+from curate.score import SCORERS
+from curate.text.batch import TextBatch
+TEXTS = ["One line[1] of text.\\nAnother – “naïve” – line; it's here.", "", None, "日本語 ภาษาไทย", "the cat sat on it. " * 9]
+recorder = event.RecordingListener()
+event.register("numba:compile", recorder)
+
+def loaded():
+    return sum(len(each.signatures) for each in gc.get_objects() if isinstance(each, Dispatcher))
+"""
+SCORE_ALL = (
+    PREPARE
+    + """
+for texts in (TEXTS, []):
+    batch = TextBatch.of(texts)
+    for variant in ("datatrove", "dclm", "dolma", "nemo"):
+        SCORERS["gopher_quality"](variant=variant)(batch)
+        SCORERS["gopher_repetition"](variant=variant)(batch)
+    for variant in ("paper", "code"):
+        SCORERS["c4"](variant=variant)(batch)
+    SCORERS["fineweb"]()(batch)
+print(len(recorder.buffer))
+"""
+)
+SPLIT = PREPARE + "print(TextBatch.of(TEXTS).words('whitespace').hash.sum(), len(recorder.buffer))"
+
+
+def start(script: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **environment},
+    )
+
+
+def ends_with(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return output.strip()
+
+
+def test_warming_loads_every_kernel_that_scoring_needs() -> None:
+    warmed = "from curate.warm import warm\nwarm()\nbefore = loaded()\n"
+    assert (
+        ends_with(start(PREPARE + warmed + SCORE_ALL.removeprefix(PREPARE) + "print(loaded() - before)")).split()[-1]
+        == "0"
+    )
+
+
+def test_a_new_process_compiles_nothing_after_warming_and_adds_no_file() -> None:
+    warm()
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert ends_with(start(SCORE_ALL)) == "0"
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_on_an_empty_cache_agree_and_leave_it_whole(tmp_path: Path) -> None:
+    together = [start(SPLIT, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(3)]
+    found = [ends_with(process).split() for process in together]
+    assert len({total for total, _ in found}) == 1
+    assert all(int(compiled) > 0 for _, compiled in found)
+    later = ends_with(start(SPLIT, NUMBA_CACHE_DIR=str(tmp_path))).split()
+    assert later == [found[0][0], "0"]
