@@ -31,7 +31,10 @@ from pool import make
 from tokenizers import Tokenizer
 
 BUILD = Path("build/better-half")
-SMALL = "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128, batch_tokens: 1024, lr: 0.004, held_out: 0.02"
+SMALL = (
+    "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128,"
+    " batch_tokens: 1024, lr: 0.004, held_out: 0.02"
+)
 SCORES = """
 name: run
 steps:
