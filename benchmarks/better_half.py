@@ -4,7 +4,7 @@
 
 For each seed, the documents of `hq_text` are dealt into three: some are held out, some are the reference that the
 scorers learn from, some go into the pool. The pool also has web pages as they come (English and German), chat and ads,
-and spoilt prose, all in pieces of a thousand characters, so that length tells nothing. Each scorer chooses half of the
+and spoilt prose, all in pieces of a thousand characters, at most 20 of a document. Each scorer chooses half of the
 pool's tokens. A 4-gram model and a small causal LM, both over the same byte-pair tokens, learn from that half, and the
 table has their perplexity per token on the held-out prose: the mean over the seeds, and the mean and standard
 deviation of its ratio to that of the random half. `good prose first` knows where each piece is from; no scorer can be
@@ -31,7 +31,10 @@ from pool import make
 from tokenizers import Tokenizer
 
 BUILD = Path("build/better-half")
-SMALL = "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128, batch_tokens: 1024, lr: 0.004"
+SMALL = (
+    "vocabulary: 1024, layers: 2, width: 128, heads: 4, kv_heads: 2, context: 128,"
+    " batch_tokens: 1024, lr: 0.004, held_out: 0.02"
+)
 SCORES = """
 name: run
 steps:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import orjson
 import zstandard
 
 PIECE = 1000  # characters
+MOST = 20  # pieces of one document, so that no play or sermon decides what a part of the prose is like
 HELD_OUT, REFERENCE, GOOD = 400_000, 800_000, 900_000  # characters of hq_text
 WEB, CHAT, SPOILT = 800_000, 300_000, 300_000
 
@@ -38,7 +40,7 @@ def take(documents: Sequence[str], characters: int, start: int = 0) -> tuple[lis
     for at in range(start, len(documents)):
         if total >= characters:
             return taken, at
-        for piece in pieces(documents[at], PIECE):
+        for piece in islice(pieces(documents[at], PIECE), MOST):
             if total < characters:
                 taken.append(piece)
                 total += len(piece)

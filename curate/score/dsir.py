@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from curate.config import Model
@@ -21,6 +20,7 @@ from curate.errors import ModelError
 from curate.files import ModelFile, exists, read_bytes
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 from curate.text.hashed_ngrams import HashedNgrams, HashName
 from curate.text.native import Floats
 
@@ -40,7 +40,7 @@ def dsir(*, model: ModelFile) -> Scorer:
     ngrams, weights = _load(model)
 
     def score(batch: TextBatch) -> Columns:
-        return {"": pa.array(ngrams.sum(batch, weights), pa.float64())}
+        return {"": column(ngrams.sum(batch, weights))}
 
     return score
 

@@ -14,7 +14,6 @@ import os
 from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
 
 from curate.config import RESOURCE
 from curate.errors import ConfigError, ModelError
@@ -24,6 +23,7 @@ from curate.neural.encoder import load_encoder
 from curate.neural.head import ENCODER, load_head
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 
 
 def embedding(
@@ -59,6 +59,6 @@ def embedding(
         values = head.values(encoder.embed(batch.strings(), batch_tokens=batch_tokens))
         missing = np.isnan(values)
         labels = np.where(missing, 0, head.labels(values)).astype(np.int32)
-        return {"": pa.array(values, pa.float64(), mask=missing), "label": pa.array(labels, pa.int32(), mask=missing)}
+        return {"": column(values, ~missing), "label": column(labels, ~missing)}
 
     return score

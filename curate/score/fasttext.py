@@ -16,8 +16,6 @@ it adds to every probability, within 1e-5 of it. Three places where this shows:
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from curate.errors import ModelError
 from curate.files import ModelFile
 from curate.score.fasttext_file import read_model
@@ -25,6 +23,7 @@ from curate.score.fasttext_labels import PREFIX, find_label
 from curate.score.fasttext_linear import linear_model
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column, names
 
 
 def quality(*, model: ModelFile, label: str | None = None) -> Scorer:
@@ -42,7 +41,7 @@ def quality(*, model: ModelFile, label: str | None = None) -> Scorer:
     loaded = linear_model(file, [find_label(file, label)])
 
     def score(batch: TextBatch) -> Columns:
-        return {"": pa.array(loaded.predict(batch)[1])}
+        return {"": column(loaded.predict(batch)[1])}
 
     return score
 
@@ -64,10 +63,10 @@ def language(*, model: ModelFile, languages: list[str] | None = None) -> Scorer:
     if wanted == []:
         raise ModelError(f"{file.path}: `languages` is empty; name one or leave it out")
     loaded = linear_model(file, wanted)
-    names = pa.array([each.removeprefix(PREFIX) for each in file.labels], pa.string())
+    known = names([each.removeprefix(PREFIX) for each in file.labels])
 
     def score(batch: TextBatch) -> Columns:
         best, scores = loaded.predict(batch)
-        return {"": names.take(pa.array(best, mask=best < 0)), "score": pa.array(scores)}
+        return {"": known.take(column(best, best >= 0)), "score": column(scores)}
 
     return score

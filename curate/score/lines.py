@@ -16,6 +16,7 @@ import pyarrow as pa
 from curate.score.scorer import Columns, Scorer
 from curate.text import line_stats as sums
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 from curate.text.split import Splitter
 
 # Shares of the lines that are not blank.
@@ -52,18 +53,18 @@ def lines(*, splitter: Splitter = "uax29", short_line: int = 30) -> Scorer:
         found, medians = sums.line_stats(batch, batch.words(splitter), short_line)
 
         def share(part: int, whole: int) -> pa.Array:
-            return pa.array(_ratio(found[:, part], found[:, whole]))
+            return column(_ratio(found[:, part], found[:, whole]))
 
         def number(part: int) -> pa.Array:
-            return pa.array(found[:, part].astype(np.int32))
+            return column(found[:, part].astype(np.int32))
 
         every = found[:, sums.LINES] + found[:, sums.BLANK]
         return {
             "lines": number(sums.LINES),
             "paragraphs": number(sums.PARAGRAPHS),
-            "blank_lines": pa.array(_ratio(found[:, sums.BLANK], every)),
+            "blank_lines": column(_ratio(found[:, sums.BLANK], every)),
             "mean_line_length": share(sums.CHARS, sums.LINES),
-            "median_line_length": pa.array(medians),
+            "median_line_length": column(medians),
             "max_line_length": number(sums.LONGEST),
             "mean_paragraph_length": share(sums.CHARS, sums.PARAGRAPHS),
             "mean_words": share(sums.WORDS, sums.LINES),

@@ -10,11 +10,11 @@ and StarCoder's of code (Li et al. 2023) are the model.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from curate.score.scorer import Columns, Scorer
 from curate.text import markup_scan as counts
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 
 _SHARES = {
     "tags": (counts.TAGS, counts.CHARS),
@@ -46,7 +46,7 @@ def markup() -> Scorer:
     def score(batch: TextBatch) -> Columns:
         found = counts.markup_counts(batch)
         return {
-            name: pa.array(found[:, part] / np.maximum(found[:, whole], 1)) for name, (part, whole) in _SHARES.items()
+            name: column(found[:, part] / np.maximum(found[:, whole], 1)) for name, (part, whole) in _SHARES.items()
         }
 
     return score

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
-import pyarrow as pa
 
 from curate.errors import ModelError
 from curate.files import ModelFile
@@ -26,6 +25,7 @@ from curate.ngram import load
 from curate.score.fasttext_file import local_model
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
+from curate.text.columns import column
 from curate.text.form_words import FormWords, form_words
 from curate.text.normalise import SENTENCEPIECE, NormaliserName, TextForm, TokeniserName, card_path, read_form
 
@@ -88,10 +88,10 @@ def perplexity(
         words = form_words(batch, form)
         counts = np.diff(words.offsets)
         values = [
-            round(10.0 ** min(-logarithm / (count + 1), _MOST), 1) if count else None
+            round(10.0 ** min(-logarithm / (count + 1), _MOST), 1)
             for logarithm, count in zip(logarithms(words), counts.tolist(), strict=True)
         ]
-        return {"": pa.array(values, pa.float64()), "tokens": pa.array(counts, pa.int32())}
+        return {"": column(np.array(values, np.float64), counts > 0), "tokens": column(counts.astype(np.int32))}
 
     return score
 

@@ -20,6 +20,7 @@ from curate.errors import ModelError
 from curate.files import ModelFile
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import Ints, TextBatch
+from curate.text.columns import column, names
 from curate.text.native import Keys
 from curate.text.url_scan import HOST, URL, WORD, Lists, keys_of, scan
 
@@ -79,13 +80,13 @@ def url(
     def score(batch: TextBatch) -> Columns:
         found = scan(batch, lists)
         hits = found.counts >= needed
-        listed = hits.any(axis=1)
-        first = pa.array(hits.argmax(axis=1), mask=~listed)
+        listed = np.asarray(hits.any(axis=1))
+        first = column(hits.argmax(axis=1), listed)
         columns = {
-            "listed": pa.array(listed),
-            "reason": pa.DictionaryArray.from_arrays(first, pa.array(REASONS)).cast(pa.string()),
-            "words": pa.array(np.ascontiguousarray(found.counts[:, 3])),
-            "soft_words": pa.array(np.ascontiguousarray(found.counts[:, 4])),
+            "listed": column(listed),
+            "reason": names(REASONS).take(first),
+            "words": column(found.counts[:, 3]),
+            "soft_words": column(found.counts[:, 4]),
         }
         if host:
             columns["host"] = _hosts(batch, found.start, found.end)

@@ -44,7 +44,7 @@ def table_bits(entries: int, most: int) -> int:
 
 
 @kernel
-def power(exponent: int) -> np.uint64:
+def _power(exponent: int) -> np.uint64:
     """BASE to the exponent, modulo 2^64."""
     result: np.uint64 = _POWERS[exponent & 255]
     exponent >>= 8
@@ -205,7 +205,7 @@ def leads(
     for k in range(left):
         joined = np.uint64(0)
         for place in range(here[k], here[k] + n):
-            joined = joined * power(reach[place + 1] - reach[place]) + key[begin + place]
+            joined = joined * _power(reach[place + 1] - reach[place]) + key[begin + place]
         keys[k] = joined
     return left
 
@@ -216,7 +216,7 @@ def lengthen(begin: int, n: int, words: int, reach: Ints, key: Keys, here: Ints,
     for k in range(left):
         word = here[k] + n
         if word < words:
-            keys[k] = keys[k] * power(reach[word + 1] - reach[word]) + key[begin + word]
+            keys[k] = keys[k] * _power(reach[word + 1] - reach[word]) + key[begin + word]
 
 
 @kernel

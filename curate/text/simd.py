@@ -21,7 +21,7 @@ from curate.text.native import Bytes
 
 # The hash of bytes b0 b1 ... is the sum of (b + 1) * BASE^(bytes after b) modulo 2^64, so that the hash
 # of two strings joined follows from theirs and a length. Only equality of all 64 bits means something:
-# `scatter` before taking a part of it.
+# `curate.text.utf8.scatter` before taking a part of it.
 BASE = np.uint64(0x9E3779B97F4A7C55)
 
 BLOCK = 64  # bytes that `block` reads; it also looks at one before and at `AHEAD` after them

@@ -80,21 +80,6 @@ def decode_before(data: Bytes, start: int, at: int) -> tuple[int, int]:
     return REPLACEMENT, 1
 
 
-@kernel
-def count_chars(data: Bytes, start: int, end: int) -> int:
-    """The number of code points."""
-    chars = 0
-    at = start
-    while at < end:
-        if data[at] < 0x80:
-            at += 1
-        else:
-            _, size = decode(data, at, end)
-            at += size
-        chars += 1
-    return chars
-
-
 @inlined
 def few(data: Bytes, at: int, size: int) -> np.uint64:
     """data[at:at + size], of one to eight bytes, as a number, the first byte the lowest."""
