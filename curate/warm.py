@@ -25,7 +25,7 @@ from curate.text.hashed_ngrams import HashedNgrams
 from curate.text.normalise import TextForm
 from curate.text.split import Splitter
 
-_ARPA = rb"""\data\
+ARPA = rb"""\data\
 ngram 1=3
 ngram 2=1
 
@@ -44,7 +44,7 @@ ngram 2=1
 def warm() -> None:
     """Run the splitters, the scorers and cleaners that need no model, and the kernels of the others, on a few words."""
     texts = ["A short text[1].\nIt has two lines, and naïve words.", "", "日本語のテキスト", "Σίσυφος"]
-    tables = parse_arpa("", np.frombuffer(_ARPA, dtype=np.uint8))
+    tables = parse_arpa("", np.frombuffer(ARPA, dtype=np.uint8))
     for width in (pa.string(), pa.large_string()):
         batch = TextBatch(pa.array(texts, width))
         for splitter in get_args(Splitter):

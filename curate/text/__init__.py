@@ -3,9 +3,10 @@
     batch = TextBatch.of(["Some text."])
     batch.words("uax29")
 
-Machine code is kept in `~/.cache/curate` (or below NUMBA_CACHE_DIR), in a folder that is named by the source of
-all kernels (this package, and files elsewhere named `*_kernel.py`): Numba itself looks at the file of a kernel alone,
-and would run stale code when a kernel that it calls has changed.
+Machine code is kept in `~/.cache/curate` (or below NUMBA_CACHE_DIR), in a folder that is named by the processor and
+by the source of all kernels (this package, and files elsewhere named `*_kernel.py`). Numba itself looks at the file
+of a kernel alone, and would run stale code when a kernel that it calls has changed. It does look at the processor, but
+two machines that compile at once in a home folder that they share can write one's code under the other's name.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 
 import numba
 import numba.core.config
+from llvmlite import binding
 
 
 def _cache_folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
+    digest.update(f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}".encode())
     here = Path(__file__).parent
     for source in sorted([*here.glob("*.py"), *here.parent.glob("*/*_kernel.py")]):
         digest.update(source.read_bytes())

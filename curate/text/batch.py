@@ -77,7 +77,10 @@ class TextBatch:
 
     `data` is a read-only view of the column's buffer, `offsets` has one more entry than there are
     texts, and `valid` is false where the text is null (a null text is an empty one). The bytes are
-    not checked: a column may hold invalid UTF-8.
+    not checked: a column may hold invalid UTF-8. The offsets are: no kernel looks at them again.
+
+    Raises:
+        CurateError: not a column of strings, or one whose offsets are not those of its bytes.
     """
 
     data: Bytes
@@ -171,8 +174,14 @@ def _offsets(array: pa.Array) -> Ints:
     if len(array) == 0:
         return _read_only(np.zeros(1, dtype=np.int64))
     width = np.int64 if pa.types.is_large_string(array.type) else np.int32
-    every = np.frombuffer(array.buffers()[1], dtype=width)
-    return _read_only(every[array.offset : array.offset + len(array) + 1].astype(np.int64, copy=False))
+    _, bounds, data = array.buffers()
+    every = np.frombuffer(bounds, dtype=width)
+    offsets = every[array.offset : array.offset + len(array) + 1].astype(np.int64, copy=False)
+    size = 0 if data is None else data.size
+    within = len(offsets) == len(array) + 1 and offsets[0] >= 0 and offsets[-1] <= size
+    if not within or np.any(offsets[1:] < offsets[:-1]):
+        raise CurateError("a text column names bytes that it does not have: it is damaged; write it again")
+    return _read_only(offsets)
 
 
 def _data(array: pa.Array) -> Bytes:

@@ -76,7 +76,12 @@ class HashedNgrams:
         Args:
             batch: the texts.
             weights: one a bucket.
+
+        Raises:
+            ValueError: there are more or fewer.
         """
+        if len(weights) != self.buckets:
+            raise ValueError(f"{len(weights)} weights for {self.buckets} buckets")
         if self.hash == "sha256":
             return np.array([weights[self._slowly(text)].sum() for text in batch.strings()], dtype=np.float64)
         sums = np.zeros(len(batch), dtype=np.float64)

@@ -61,6 +61,10 @@ _ABBREVIATION_KEYS = _keys(ABBREVIATIONS.split())
 _STARTER_KEYS = _keys(STARTERS.split())
 _ONE = np.uint64(1)
 
+# A longer word is judged by as many bytes at its end, or a text without white space would take time squared. It is odd
+# as the length of "u.s" is.
+_LONGEST_WORD = 257
+
 _DOT, _QUESTION, _EXCLAMATION, _HYPHEN = 46, 63, 33, 45
 _QUOTE, _APOSTROPHE = 34, 39
 
@@ -156,7 +160,7 @@ def _period_ends(data: Bytes, bits: Keys, begin: int, dot: int, after: int, end:
     """Whether the period at `dot`, in the sentence from `begin`, ends it before `after`."""
     if dot > begin and data[dot - 1] == _DOT:
         return _starts_sentence(data, after, end)
-    start = previous_set(bits, SPACE, begin, dot)
+    start = previous_set(bits, SPACE, max(begin, dot - _LONGEST_WORD), dot)
     word = dot
     while word > start and not (data[word - 1] < 0x80 and _outside_words(data, word - 1, dot)):
         word -= 1

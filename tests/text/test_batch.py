@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -83,3 +84,13 @@ def test_lines_are_what_splitting_at_line_feeds_gives(texts: list[str]) -> None:
         stripped = [bytes(batch.data[lines.first[k] : lines.last[k]]).decode() for k in found]
         assert stripped == [line.strip() for line in expected]
         assert [lines.chars[k] for k in found] == [len(line) for line in expected]
+
+
+@pytest.mark.parametrize("offsets", [[0, 9, 3], [0, -4, 3], [2, 1, 3]])
+@pytest.mark.parametrize("valid", [None, b"\x01"])
+def test_offsets_that_are_not_those_of_the_bytes_are_refused(offsets: list[int], valid: bytes | None) -> None:
+    mask = None if valid is None else pa.py_buffer(valid)
+    bounds = pa.py_buffer(np.array(offsets, dtype=np.int64))
+    column = pa.LargeStringArray.from_buffers(2, bounds, pa.py_buffer(b"abc"), mask)
+    with pytest.raises(CurateError, match="damaged"):
+        TextBatch(column)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import curate.text
 from curate.warm import warm
 
 PREPARE = """
@@ -81,3 +82,10 @@ def test_processes_that_start_at_once_on_an_empty_cache_agree_and_leave_it_whole
     assert all(int(compiled) > 0 for _, compiled in found)
     later = ends_with(start(SPLIT, NUMBA_CACHE_DIR=str(tmp_path))).split()
     assert later == [found[0][0], "0"]
+
+
+def test_machines_with_other_processors_that_share_a_home_have_a_folder_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = curate.text._cache_folder()
+    assert here == curate.text._cache_folder() == Path(os.environ["NUMBA_CACHE_DIR"])
+    monkeypatch.setattr(curate.text.binding, "get_host_cpu_name", lambda: "another")
+    assert curate.text._cache_folder().name != here.name

@@ -70,3 +70,8 @@ def test_what_follows_a_text_does_not_change_its_sentences(text: str) -> None:
         sentence_ends(alone.data, alone.bits(), 0, size).tolist()
         == sentence_ends(longer.data, longer.bits(), 0, size).tolist()
     )
+
+
+def test_a_text_without_white_space_takes_no_time_squared() -> None:
+    batch = TextBatch.of(["-inc.”" * 300_000, "The " + "7" * 600 + ". it", "The " + "u." * 500 + " it"])
+    assert [count_sentences(batch.data, batch.bits(), *batch.offsets[k : k + 2]) for k in range(3)] == [1, 1, 1]
