@@ -147,5 +147,5 @@ def test_a_budget_sums_no_negative_number_and_a_null_adds_nothing(tmp_path: Path
     scores = dataset(tmp_path / "s", {"q": [3.0, 2.0, 1.0], "w": [5.0, None, 9.0], "bad": [5.0, -1.0, 9.0]})
     kept = rows(judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "w", "limit": 5, "temperature": 0.001}}))
     assert [row["keep"] for row in kept] == [True, True, False]
-    with pytest.raises(ConfigError, match="the column bad holds -1: what is summed is 0 or more"):
+    with pytest.raises(ConfigError, match="the column bad holds -1; what is summed is 0 or more"):
         judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "bad", "limit": 5}})
