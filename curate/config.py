@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -39,9 +39,9 @@ class BadValue(ConfigError):
 
 
 class Model(BaseModel):
-    """Base of every configuration model: unknown keys are refused, values are frozen and not coerced."""
+    """Base of every configuration model: unknown keys and infinite numbers are refused, values frozen, not coerced."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,13 @@ def validate(model: type[M], value: Plain, path: Path) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        # Unknown keys first: a misspelt key is the cause of a missing one.
-        first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+        # Unknown keys first: a misspelt key is the cause of a missing one. Wrong types last: of the alternatives of a
+        # union, one of the right type says more.
+        first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", e["type"].endswith("_type")))
         where = (*path, *_real_keys(first["loc"], value))
         if first["type"] == "extra_forbidden":
-            names = [field.alias or name for name, field in model.model_fields.items()]
+            fields = _model_at(model, first["loc"]).model_fields
+            names = [field.alias or name for name, field in fields.items()]
             raise BadValue(where, f"no such key; {nearest(str(first['loc'][-1]), names)}") from None
         if first["type"] == "missing":
             raise BadValue(path, f"the key {first['loc'][-1]!r} is missing") from None
@@ -157,6 +159,21 @@ def validate(model: type[M], value: Plain, path: Path) -> M:
             raise BadValue(where, str(first["ctx"]["error"])) from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise BadValue(where, f"{message}, found {_show(first['input'])}") from None
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel]:
+    """The model that a pydantic location lies in: that of its last key, which may be nested."""
+    for part in loc[:-1]:
+        fields = (field for name, field in model.model_fields.items() if part in (name, field.alias))
+        model = next((inner for field in fields for inner in _models_in(field.annotation)), model)
+    return model
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for arm in get_args(annotation):
+        yield from _models_in(arm)
 
 
 def _real_keys(loc: Sequence[str | int], value: Plain) -> Path:

@@ -210,7 +210,7 @@ def align(datasets: Sequence[Dataset], shard: str, columns: Mapping[int, Sequenc
     """
     tables = []
     for i, dataset in enumerate(datasets):
-        names = ["id", *(c for c in columns.get(i, ()) if c != "id")]
+        names = list(dict.fromkeys(["id", *columns.get(i, ())]))
         if shard not in dataset.names:
             tables.append(dataset.schema().empty_table().select(names))  # it was given up there
             continue

@@ -56,7 +56,7 @@ def read_shard(
 
     Args:
         path: the file.
-        columns: the columns to read, in this order; None for all.
+        columns: the columns to read, in this order, one that is named twice only once; None for all.
         optional: columns to read besides, null where the file lacks them.
 
     Raises:
@@ -72,7 +72,7 @@ def read_shard(
             if name not in reader.schema_arrow.names:
                 raise ConfigError(f"{path}: no column {name!r}; {nearest(name, reader.schema_arrow.names)}")
         there = [name for name in optional if name in reader.schema_arrow.names]
-        wanted = None if columns is None else [*columns, *there]
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *there]))
         for group in range(reader.num_row_groups):
             table = reader.read_row_group(group, columns=wanted)
             if wanted is not None:

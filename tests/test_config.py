@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from curate.config import BadValue, Model, load, model_files, model_of, parse, validate
 from curate.errors import ConfigError
@@ -58,6 +59,32 @@ class Inner(Model):
 def test_a_misspelt_key_gets_the_nearest_name() -> None:
     with pytest.raises(BadValue, match=r"steps\.x\.ratoi: no such key; did you mean 'ratio'\?"):
         validate(Inner, {"ratoi": 1}, ("steps", "x"))
+
+
+class Outer(Model):
+    inner: Inner = Inner()
+    many: list[Inner | int] = []
+    share: int | Annotated[float, Field(le=1)] | Inner = 1
+
+
+def test_a_misspelt_key_of_a_nested_model_gets_the_nearest_name_of_that_model() -> None:
+    for value, path in (({"inner": {"ratoi": 1}}, "inner"), ({"many": [1, {"ratoi": 1}]}, r"many\[1\]")):
+        with pytest.raises(BadValue, match=rf"^{path}\.ratoi: no such key; did you mean 'ratio'\?"):
+            validate(Outer, value, ())
+
+
+def test_of_alternatives_the_one_of_the_right_type_is_told() -> None:
+    with pytest.raises(BadValue, match=r"^share: input should be less than or equal to 1, found 2\.0"):
+        validate(Outer, {"share": 2.0}, ())
+    with pytest.raises(BadValue, match=r"^share\.pick: input should be 'a' or 'b', found 'c'"):
+        validate(Outer, {"share": {"pick": "c"}}, ())
+
+
+def test_a_number_that_is_not_finite_is_refused_as_it_has_no_identity() -> None:
+    for number in (".inf", "-.inf", ".nan"):
+        value = parse(f"ratio: {number}").data
+        with pytest.raises(BadValue, match="ratio: input should be a finite number"):
+            validate(Inner, value, ())
 
 
 def test_a_wrong_type_is_refused_and_not_coerced() -> None:

@@ -66,5 +66,5 @@ def numbers(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
     try:
         values: npt.NDArray[np.float64] = table.column(column).cast(pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise ConfigError(f"the column {column} holds {table.column(column).type}: it has no order to cut by") from None
+        raise ConfigError(f"the column {column} holds {table.column(column).type}, not numbers; name another") from None
     return values

@@ -8,7 +8,6 @@ A null or NaN score satisfies no rule.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
@@ -33,7 +32,7 @@ class Quantile(Model):
 
 
 class Budget(Model):
-    """As many rows as fit: until the sum of the column `sum` would pass `limit`."""
+    """As many rows as fit: until the sum of the column `sum` would pass `limit`; a null adds nothing."""
 
     sum: str
     limit: Annotated[float, Field(gt=0)]
@@ -63,9 +62,9 @@ class Sample(Model):
             raise ValueError("`sum` and `limit` go together")
         if [self.count, self.fraction, self.sum].count(None) != 2:
             raise ValueError("give one of `count`, `fraction`, and `sum` with `limit`")
-        if not 0 < self.temperature < math.inf:
+        if not self.temperature > 0:
             raise ValueError(
-                "`temperature` is above 0 and finite; for the best rows without chance write `top`, for a uniform "
+                "`temperature` is above 0; for the best rows without chance write `top`, for a uniform "
                 "sample a very high one, such as 1000000"
             )
         return self
@@ -212,7 +211,7 @@ def cut(
         values: the scores, none NaN.
         ids: of the same rows.
         share: a count, a fraction (the count is rounded down, at least 1), or a budget over `weights`.
-        weights: the column that a budget sums.
+        weights: the column that a budget sums, none below 0.
     """
     if not len(values):
         return (float("inf") if highest else float("-inf")), ""
@@ -220,7 +219,8 @@ def cut(
     order = np.lexsort((np.asarray(ids, dtype=np.str_), keys))
     if isinstance(share, Budget):
         assert weights is not None
-        count = int(np.searchsorted(np.cumsum(weights[order]), share.limit, side="right"))
+        with np.errstate(over="ignore"):  # a sum beyond all numbers is beyond the limit
+            count = int(np.searchsorted(np.cumsum(weights[order]), share.limit, side="right"))
     elif isinstance(share, float):
         count = max(1, int(share * len(values)))
     else:

@@ -138,7 +138,9 @@ def _passing(
         alive = alive & np.isfinite(scores)
         weights = np.zeros(0)
         if weigh is not None:
-            weights = np.nan_to_num(table.column(weigh).cast(pa.float64()).to_numpy())[alive]
+            weights = np.nan_to_num(numbers(table, weigh))[alive]
+            if (weights < 0).any():
+                raise ConfigError(f"the column {weigh} holds {weights.min():g}; what is summed is 0 or more")
         yield scores[alive], table.column("id").to_numpy()[alive], weights
 
 

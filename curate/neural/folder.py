@@ -295,6 +295,15 @@ def told(path: str) -> Iterator[None]:
     try:
         with quietly():
             yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        ArithmeticError,
+        SafetensorError,
+    ) as error:
         line = " ".join(str(error).split())[:300]
         raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {line}); get the model again") from None

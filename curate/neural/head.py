@@ -17,7 +17,7 @@ import numpy.typing as npt
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from curate.errors import ModelError
+from curate.errors import ConfigError, ModelError
 from curate.files import atomic_output, join
 from curate.neural.encoder import Embeddings
 from curate.neural.folder import local_folder
@@ -33,6 +33,17 @@ class Settings:
     highest: int
     threshold: int
     context: int
+
+    def __post_init__(self) -> None:
+        """See that the numbers fit one another.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        if not self.lowest < self.threshold <= self.highest:
+            raise ConfigError(f"threshold {self.threshold}: not above {self.lowest} and up to {self.highest}")
+        if self.context < 1:
+            raise ConfigError(f"context {self.context}: expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,11 @@ def load_head(path: str) -> Head:
         with open(os.path.join(path, SETTINGS), "rb") as stream:
             settings = TypeAdapter(Settings).validate_json(stream.read())
         tensors = load_file(os.path.join(path, WEIGHTS))
-        return Head(tensors["weight"].astype(np.float64), float(tensors["bias"][0]), settings)
+        head = Head(tensors["weight"].astype(np.float64), float(tensors["bias"][0]), settings)
+    except ConfigError as error:
+        raise ModelError(f"{path}: its head cannot be read ({error}); train it again") from None
     except (OSError, KeyError, ValidationError, SafetensorError) as error:
         raise ModelError(f"{path}: its head cannot be read ({type(error).__name__}); train it again") from None
+    if not np.isfinite([*head.weight, head.bias]).all():
+        raise ModelError(f"{path}: its head holds numbers that are not finite; train it again")
+    return head

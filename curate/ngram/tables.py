@@ -1,16 +1,16 @@
 """The tables of a back-off n-gram model, and the file that keeps them.
 
     build_tables("wiki.arpa", "wiki.ngram")
-    tables = load("wiki.ngram")                 # mapped, not read: workers share its pages
+    tables = load("wiki.ngram")                 # mapped: workers share its pages
     tables.score(form_words(batch, form))       # log10 P of each text
 
 Size: 29 bytes for each n-gram of order 2 or more (64 for three, in buckets that are three quarters full), and for
 each word 40 to 56 bytes and its spelling. (KenLM's probing tables take 24 and, for the highest order, 18.)
 
 The file, little-endian: 16 bytes of magic with the version, the length and the xxh3-64 of a JSON head (two 64-bit
-numbers), the head, and the arrays, each at a multiple of 64 bytes. The head says where they are and, if the ARPA
-file had a card, how text is prepared. A file that is not as long as its head says, or whose head does not have its
-hash, is refused.
+numbers), the head, and the arrays, each at a multiple of 64 bytes. The head says where they are, their xxh3-64 and,
+if the ARPA file had a card, how text is prepared. A file that is not as long as its head says, or a part of which
+does not have its hash, is refused: a walk through tables with a wrong byte may have no end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ from curate.text.form_words import FormWords
 from curate.text.native import Bytes, Floats, Ints, Keys
 from curate.text.normalise import TextForm, read_form
 
-MAGIC = b"curate n-gram\0\0\x01"
+MAGIC = b"curate n-gram\0\0\x02"
 _ALIGN = 64
 _LANES = 16  # texts that are walked at once
 _TYPES = {
@@ -125,17 +126,26 @@ def save(tables: Tables, path: str, form: TextForm | None = None) -> None:
     for name in _TYPES:
         places[name] = [at, len(getattr(tables, name))]
         at += -(-getattr(tables, name).nbytes // _ALIGN) * _ALIGN
-    head = {"order": tables.order, "ngrams": tables.ngrams, "arrays": places, "bytes": at}
+    digest = xxhash.xxh3_64()
+    for part in _parts(tables):
+        digest.update(part)
+    head = {"order": tables.order, "ngrams": tables.ngrams, "arrays": places, "bytes": at, "digest": digest.hexdigest()}
     if form is not None:
         head["form"] = form.names()
     encoded = orjson.dumps(head)
     encoded += b" " * (-(len(MAGIC) + 16 + len(encoded)) % _ALIGN)
     with atomic_output(path) as out:
         out.write(MAGIC + struct.pack("<QQ", len(encoded), xxhash.xxh3_64_intdigest(encoded)) + encoded)
-        for name in _TYPES:
-            array = getattr(tables, name)
-            out.write(array.data)
-            out.write(bytes(-array.nbytes % _ALIGN))
+        for part in _parts(tables):
+            out.write(part)
+
+
+def _parts(tables: Tables) -> Iterator[memoryview]:
+    """The bytes of the arrays as they stand in the file, each filled up to a multiple of 64."""
+    for name in _TYPES:
+        array = getattr(tables, name)
+        yield array.data.cast("B")
+        yield memoryview(bytes(-array.nbytes % _ALIGN))
 
 
 def load(path: str) -> Tables:
@@ -159,7 +169,8 @@ def load(path: str) -> Tables:
     if len(encoded) != size or xxhash.xxh3_64_intdigest(encoded) != digest:
         raise ModelError(f"{path}: the head of the n-gram tables is damaged; copy or build them again")
     head = orjson.loads(encoded)
-    if os.path.getsize(path) != base + head["bytes"]:
+    whole = os.path.getsize(path) == base + head["bytes"]
+    if not whole or xxhash.xxh3_64_hexdigest(memoryview(mapped)[base:]) != head["digest"]:
         raise ModelError(f"{path}: the n-gram tables are cut short or damaged; copy or build them again")
     arrays = {
         name: np.frombuffer(mapped, dtype=kind, count=head["arrays"][name][1], offset=base + head["arrays"][name][0])

@@ -28,6 +28,7 @@ from curate.text.batch import TextBatch
 # A longer context costs memory for its logits, and changes the mean over a page little.
 MOST_CONTEXT = 2048
 _DECIMALS = 6
+_MOST = 709.0  # the exponential of a larger loss is above the largest number
 
 
 def causal_lm(
@@ -41,7 +42,8 @@ def causal_lm(
 ) -> Scorer:
     """Bits per byte `""`, mean negative log-likelihood of a token in nats `loss`, `perplexity`, and `tokens` (int32).
 
-    A text without a token has 0 tokens and null for the rest, which is float64, rounded to 6 decimals.
+    A text without a token has 0 tokens and null for the rest, which is float64, rounded to 6 decimals. A loss above
+    709 has the perplexity of 709, 8.2e307.
 
     Args:
         model: a folder with `config.json`, safetensors weights and a tokenizer, or a step that trains one.
@@ -81,7 +83,7 @@ def causal_lm(
             total = math.fsum(loss)
             means.append(round(total / len(loss), _DECIMALS) if len(loss) else None)
             bits.append(round(total / math.log(2) / len(text.encode()), _DECIMALS) if len(loss) else None)
-        perplexities = [None if mean is None else round(math.exp(mean), _DECIMALS) for mean in means]
+        perplexities = [None if mean is None else round(math.exp(min(mean, _MOST)), _DECIMALS) for mean in means]
         return {
             "": pa.array(bits, pa.float64()),
             "loss": pa.array(means, pa.float64()),

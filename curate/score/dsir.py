@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from curate.config import Model
 from curate.errors import ModelError
-from curate.files import ModelFile, exists, read_bytes
+from curate.files import ModelFile, exists, is_folder, read_bytes
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
 from curate.text.columns import column
@@ -45,17 +45,23 @@ def dsir(*, model: ModelFile) -> Scorer:
     return score
 
 
+# No share of a bucket has a larger logarithm, so that the sum over any text is a finite number.
+LogWeight = Annotated[float, Field(ge=-1000, le=1000)]
+
+
 class _File(Model):
     """What `curate.train.dsir.write_model` writes."""
 
     kind: Literal["dsir"]
     hash: HashName
-    log_weights: Annotated[list[float], Field(min_length=1)]
+    log_weights: Annotated[list[LogWeight], Field(min_length=1)]
 
 
 def _load(path: str) -> tuple[HashedNgrams, Floats]:
     if not exists(path):
         raise ModelError(f"{path}: no such model file; check `model:` (paths start at the working folder)")
+    if is_folder(path):
+        raise ModelError(f"{path}: a folder, but this model is a file; name the file")
     try:
         model = _File.model_validate_json(read_bytes(path))
     except ValidationError as error:

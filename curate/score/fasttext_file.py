@@ -94,11 +94,13 @@ def local_model(path: str) -> str:
     """The local path of a model that is opened by its name.
 
     Raises:
-        ModelError: it is remote or not there.
+        ModelError: it is remote, a folder or not there.
     """
     if is_remote(path):
         raise ModelError(f"{path}: a model is read from a local file; copy the model and name the copy")
     path = path.removeprefix("file://")
+    if os.path.isdir(path):
+        raise ModelError(f"{path}: a folder, but this model is a file; name the file")
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file; check `model:` (paths start at the working folder)")
     return path

@@ -116,7 +116,7 @@ def _entry(name: str, raw: Plain, preset: str, path: Path) -> Entry:
         scorer, column = args.pop("scorer", name), args.pop("column", None)
     if not isinstance(scorer, str) or scorer not in SCORERS:
         raise BadValue(path, f"no scorer {scorer!r}; {nearest(str(scorer), [*SCORERS, 'from', 'preset'])}")
-    if not isinstance(column, str | None):
+    if not isinstance(column, str | None) or column == "":
         raise BadValue((*path, "column"), "expected the name of a column")
     model = configuration.model_of(SCORERS[scorer])
     if fixed is not None and isinstance(args, dict):

@@ -9,6 +9,7 @@ The order and the kinds of lists are those of datatrove's URL filter, which foll
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 
@@ -104,7 +105,7 @@ def _read(path: str | None, kind: int) -> tuple[Keys, Ints]:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise ModelError(f"{path}: its gzip is damaged ({error}); get the list again") from None
-    keys, lengths = keys_of(data, kind)
+    keys, lengths = keys_of(data.removeprefix(codecs.BOM_UTF8), kind)
     if not len(keys):
         raise ModelError(f"{path}: lists nothing; write one entry a line, or leave the list out")
     return keys, lengths

@@ -51,7 +51,7 @@ class Matrix:
             if name not in place:
                 raise ConfigError(f"{self.path}: no column for the model {name!r}; {nearest(name, place)}")
         if len(models) < 2:
-            raise ConfigError(f"{self.path}: {len(models)} models have scores; a correlation needs at least 2")
+            raise ConfigError(f"{self.path}: at least 2 models are needed, {len(models)} have scores; add others")
         return self.values[:, [place[name] for name in models]]
 
 

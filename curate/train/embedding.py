@@ -133,8 +133,6 @@ def fit_embedding(
     seed: int,
 ) -> Trained:
     """Fit the head on embedded rows in any order, and write everything; see `train_embedding`."""
-    if not settings.lowest < settings.threshold <= settings.highest:
-        raise ConfigError(f"threshold {settings.threshold}: not above {settings.lowest} and up to {settings.highest}")
     if not 0 < held_out < 1 or ridge < 0:
         raise ConfigError(f"held_out {held_out}, ridge {ridge}: expected a part between 0 and 1, and 0 or more")
     require()
@@ -150,6 +148,12 @@ def fit_embedding(
     measured = _held_out(hashes, held_out, seed)
     if measured.all() or not measured.any():
         raise RunError(f"{int(measured.sum())} of {len(ids)} rows are held out; give it more rows or change held_out")
+    above = int((y[measured] >= settings.threshold).sum())
+    if above in (0, measured.sum()):
+        raise RunError(
+            f"{above} of {measured.sum()} held-out labels are at least the threshold {settings.threshold}, and some of"
+            " both kinds are needed: change `threshold` or `held_out`, or give it other labels"
+        )
     head = _solve(x[~measured], y[~measured], ridge, settings)
     found = _measure(head, x[measured], y[measured])
     save_head(join(out_dir, MODEL), head)

@@ -70,6 +70,9 @@ class Embedding(Method):
         receipts = job.map("embed", make, tasks)
         parts = [_read(files.join(job.scratch, receipt.task), receipt) for receipt in receipts]
         if not any(len(part.ids) for part in parts):
+            empty = sum(part.empty for part in parts)
+            if empty:
+                raise ConfigError(f"the {empty} rows with a label in {self.label!r} have no text; give it others")
             raise ConfigError(f"no row has a label in {self.label!r}; {_hint('', names)}")
         trained = fit_embedding(
             parts, encoder, job.folder, settings, ridge=self.ridge, held_out=self.held_out, seed=self.seed

@@ -23,7 +23,7 @@ from curate.train.fasttext_method import FastText
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
 
-VERSION = 2
+VERSION = 3
 
 METHODS: dict[str, type[Method]] = {
     "causal_lm": CausalLM,

@@ -158,3 +158,8 @@ def test_an_unknown_column_or_one_without_numbers_is_refused(tmp_path: Path) -> 
         cut(tmp_path, scores, by="langage")
     with pytest.raises(ConfigError, match="perplexity holds string"):
         cut(tmp_path, scores)
+
+
+def test_a_column_may_be_its_own_group(tmp_path: Path) -> None:
+    scores = dataset(tmp_path / "s", {"q": [1.0, 2.0, 2.0]})
+    assert buckets(cut(tmp_path, scores, column="q", by="q", min_rows=2)) == [None, "tail", "tail"]

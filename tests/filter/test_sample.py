@@ -120,11 +120,12 @@ def test_explain_shows_the_draw_of_a_row_beside_what_was_needed(tmp_path: Path) 
         ({"count": 3, "fraction": 0.5}, "give one of `count`"),
         ({"sum": "tokens"}, "go together"),
         ({"count": 3, "temperature": 0}, "write `top`"),
-        ({"count": 3, "temperature": float("inf")}, "uniform sample"),
+        ({"count": 3, "temperature": float("inf")}, "finite number, found inf"),
         ({"count": 0}, "count"),
         ({"fraction": 1.5}, "fraction"),
         ({"count": 3, "seed": -1}, "seed"),
-        ({"count": 3, "temprature": 1}, "sample.temprature: no such key"),
+        ({"count": 3, "temprature": 1}, "sample.temprature: no such key; did you mean 'temperature'"),
+        ({"sum": "tokens", "limit": float("inf")}, "limit: input should be a finite number, found inf"),
     ],
 )
 def test_a_sample_of_the_wrong_shape_is_refused(sample: dict, message: str) -> None:
@@ -138,3 +139,13 @@ def test_a_column_without_an_order_or_an_unknown_budget_is_refused(tmp_path: Pat
         judge(tmp_path, [scores], {"column": "language", "sample": {"count": 3}})
     with pytest.raises(ConfigError, match="no column 'token'"):
         judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "token", "limit": 3}})
+    with pytest.raises(ConfigError, match="the column language holds string, not numbers; name another"):
+        judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "language", "limit": 3}})
+
+
+def test_a_budget_sums_no_negative_number_and_a_null_adds_nothing(tmp_path: Path) -> None:
+    scores = dataset(tmp_path / "s", {"q": [3.0, 2.0, 1.0], "w": [5.0, None, 9.0], "bad": [5.0, -1.0, 9.0]})
+    kept = rows(judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "w", "limit": 5, "temperature": 0.001}}))
+    assert [row["keep"] for row in kept] == [True, True, False]
+    with pytest.raises(ConfigError, match="the column bad holds -1; what is summed is 0 or more"):
+        judge(tmp_path, [scores], {"column": "q", "sample": {"sum": "bad", "limit": 5}})

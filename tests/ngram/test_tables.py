@@ -138,6 +138,11 @@ def test_damaged_tables_are_refused(tmp_path: Path) -> None:
     path.write_bytes(whole.replace(b'"order":3', b'"order":4'))
     with pytest.raises(ModelError, match="head of the n-gram tables is damaged"):
         load(str(path))
-    path.write_bytes(whole[:15] + b"\x02" + whole[16:])
+    path.write_bytes(whole)
+    for at in range(len(whole) - load(str(path)).cells.nbytes, len(whole), 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with pytest.raises(ModelError, match="cut short or damaged"):
+            load(str(path))
+    path.write_bytes(whole[:15] + b"\x01" + whole[16:])
     with pytest.raises(ModelError, match="another version"):
         load(str(path))

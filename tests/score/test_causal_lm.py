@@ -210,6 +210,23 @@ def test_weights_that_do_not_fit_the_config_are_refused(folder: str, tmp_path: P
         causal_lm(model=path)
 
 
+def test_a_config_that_no_model_can_have_is_refused(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot be loaded \(ZeroDivisionError"):
+        causal_lm(model=changed(folder, tmp_path / "m", "config.json", num_attention_heads=0))
+
+
+def test_a_loss_beyond_the_largest_exponential_has_the_largest_perplexity(folder: str, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    path = changed(folder, tmp_path / "m", "config.json")
+    tensors = load_file(tmp_path / "m/model.safetensors")
+    sharp = {name: each.astype("f4") * (1e6 if name == "model.norm.weight" else 1) for name, each in tensors.items()}
+    save_file(sharp, tmp_path / "m/model.safetensors", metadata={"format": "pt"})
+    columns = causal_lm(model=path, device="cpu")(TextBatch.of([GOLDEN]))
+    assert columns["loss"][0].as_py() > 709
+    assert columns["perplexity"][0].as_py() == pytest.approx(8.2184e307, rel=1e-4)
+
+
 def test_weights_that_are_cut_short_are_refused(folder: str, tmp_path: Path) -> None:
     path = changed(folder, tmp_path / "m", "config.json")
     weights = tmp_path / "m/model.safetensors"

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from curate.errors import ModelError
@@ -102,6 +103,11 @@ def test_golden_rows(classifier: Path) -> None:
     assert columns["label"].to_pylist() == [4, 0, 1, 0, 4, None, None]
 
 
+def change_settings(classifier: Path, **values: int) -> None:
+    path = classifier / "head.json"
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **values}))
+
+
 GOLDEN = [4.011041, -1.882927, 1.138881, -0.544469, 3.613088, None, None]
 
 
@@ -111,6 +117,9 @@ GOLDEN = [4.011041, -1.882927, 1.138881, -0.544469, 3.613088, None, None]
         (lambda f: (f / "head.json").unlink(), r"no head\.json in it"),
         (lambda f: (f / "head.json").write_text("{}"), "its head cannot be read"),
         (lambda f: (f / "head.safetensors").write_bytes(b"xx"), "its head cannot be read"),
+        (lambda f: change_settings(f, lowest=9), r"its head cannot be read \(threshold 3: not above 9 and up to 5\)"),
+        (lambda f: change_settings(f, context=0), r"its head cannot be read \(context 0: expected 1 or more\)"),
+        (lambda f: save_head(str(f), Head(np.full(192, np.nan), 0.0, Settings(0, 5, 3, 8))), "not finite; train it"),
         (lambda f: (f / "encoder/model.safetensors").rename(f / "encoder/model.bin"), r"no \.safetensors weights"),
         (lambda f: save_head(str(f), Head(np.ones(3), 0.0, Settings(0, 5, 3, 8))), "its head is for 3 numbers"),
     ],

@@ -69,8 +69,10 @@ def test_a_missing_or_unfit_column_is_refused_before_a_row_is_scored(tmp_path: P
         run(tmp_path, docs, head={"scorer": "markup", "column": "title"})
     with pytest.raises(BadValue, match="the column 'year' holds int64, not strings"):
         run(tmp_path, docs, head={"scorer": "markup", "column": "year"})
-    with pytest.raises(BadValue, match="expected the name of a column"):
-        run(tmp_path, docs, head={"scorer": "markup", "column": 3})
+    for wrong in (3, ""):
+        with pytest.raises(BadValue, match="expected the name of a column"):
+            run(tmp_path, docs, head={"scorer": "markup", "column": wrong})
+    assert run(tmp_path / "id", docs, head={"scorer": "markup", "column": "id"}).rows == docs.rows
 
 
 def test_a_column_bears_identity_and_the_text_does_not() -> None:

@@ -90,6 +90,8 @@ def test_a_packed_list_is_read_and_a_bad_one_refused(tmp_path: Path) -> None:
     packed = tmp_path / "hosts.gz"
     packed.write_bytes(gzip.compress(b"a.de\n"))
     assert url(domains=str(packed))(TextBatch.of(["http://a.de"]))["reason"].to_pylist() == ["domain"]
+    packed.write_bytes(b"\xef\xbb\xbfa.de\r\n")
+    assert url(domains=str(packed))(TextBatch.of(["http://a.de/"]))["listed"].to_pylist() == [True]
     packed.write_bytes(gzip.compress(b"a.de\n" * 99)[:-9])
     with pytest.raises(ModelError, match="gzip is damaged"):
         url(domains=str(packed))

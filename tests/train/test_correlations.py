@@ -215,7 +215,7 @@ def test_the_real_matrix_ends_in_a_model_that_knows_its_best_domains(shared: Pat
     ("given", "error", "message"),
     [
         ({"scores": "model,b\nm1,1\nm4,0\n"}, ConfigError, "no column for the model 'm4'; known: m1, m2, m3"),
-        ({"scores": "model,b\nm1,1\n"}, ConfigError, "1 models have scores; a correlation needs at least 2"),
+        ({"scores": "model,b\nm1,1\n"}, ConfigError, "at least 2 models are needed, 1 have scores; add others"),
         ({"budget": 1.0}, RunError, "2 domains of the pool are included and 0 excluded"),
         ({"matrix": "domain,m1,m2,m3\nnowhere,1,2,3\n"}, RunError, "0 domains of the pool are included"),
         ({"domain": "domian"}, (ConfigError, RunError), "no column 'domian'; did you mean 'domain'"),

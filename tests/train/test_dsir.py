@@ -103,6 +103,8 @@ def test_the_model_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None
         (b'{"kind":"dsir","hash":"md5","log_weights":[0.0]}', "hash: .*sha256"),
         (b'{"kind":"dsir","hash":"sha256","log_weights":[]}', "log_weights"),
         (b'{"kind":"dsir","hash":"sha256","log_weights":[null]}', "log_weights.0: "),
+        (b'{"kind":"dsir","hash":"sha256","log_weights":[NaN]}', "log_weights.0: "),
+        (b'{"kind":"dsir","hash":"sha256","log_weights":[0.1,1e999]}', "log_weights.1: "),
     ],
 )
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, data: bytes | None, message: str) -> None:
@@ -111,6 +113,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, data: bytes | None, 
         path.write_bytes(data)
     with pytest.raises(ModelError, match=message):
         dsir(model=str(path))
+    with pytest.raises(ModelError, match="a folder, but this model is a file"):
+        dsir(model=str(tmp_path))
 
 
 def test_an_unknown_hash_or_no_bucket_is_refused() -> None:

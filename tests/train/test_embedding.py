@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,13 @@ def test_labels_out_of_range_and_numbers_that_make_no_classifier_are_refused(
         train_embedding([*questions[:5], Labelled("x", "a", None)], encoder, str(tmp_path))
 
 
+def test_labels_on_one_side_of_the_threshold_are_refused(
+    tmp_path: Path, questions: list[Labelled], encoder: str
+) -> None:
+    with pytest.raises(RunError, match="0 of .* held-out labels are at least the threshold 5, .*: change `threshold`"):
+        train_embedding([replace(row, label=4.0) for row in questions[:60]], encoder, str(tmp_path), threshold=5)
+
+
 PIPELINE = """
 name: edu
 steps:
@@ -143,6 +151,7 @@ def test_two_workers_train_the_same_bytes_as_one(pool: Path, encoder: str) -> No
     ("label", "message"),
     [
         ("grades", "no column 'grades' of labels in docs; did you mean 'grade'"),
+        ("text", "the column 'text' holds .*string, not numbers"),
         ("kind", "the column 'kind' holds string, not numbers"),
         ("nothing", "no row has a label in 'nothing'; known: .*grade"),
     ],
@@ -150,3 +159,10 @@ def test_two_workers_train_the_same_bytes_as_one(pool: Path, encoder: str) -> No
 def test_a_column_that_gives_no_labels_is_refused(pool: Path, encoder: str, label: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run_yaml(pool / "run", PIPELINE.format(folder=pool, label=label, encoder=encoder))
+
+
+def test_labels_of_empty_texts_are_refused(pool: Path, encoder: str) -> None:
+    lines = [json.dumps({"text": "", "grade": i % 6}) for i in range(30)]
+    (pool / "docs.jsonl").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="the 30 rows with a label in 'grade' have no text; give it others"):
+        run_yaml(pool / "run", PIPELINE.format(folder=pool, label="grade", encoder=encoder))
