@@ -65,6 +65,7 @@ class Histogram:
         kept, dropped: rows in each bin; rows that were not judged are in `dropped` of neither and in `other`.
         below, above: rows beyond the edges.
         log: whether the bins are of equal width in the logarithm.
+        whole: whether each bin is one whole number.
     """
 
     edges: npt.NDArray[np.float64]
@@ -73,6 +74,7 @@ class Histogram:
     below: int
     above: int
     log: bool
+    whole: bool
     least: float
     median: float
     most: float
@@ -136,6 +138,7 @@ def histogram(column: Column, thresholds: Sequence[float]) -> Histogram | None:
         int((values < edges[0]).sum()),
         int((values > edges[-1]).sum()),
         log,
+        column.integers and bool(edges[1] - edges[0] == 1),
         least,
         median,
         most,
@@ -160,7 +163,6 @@ def _edges(low: float, high: float, *, log: bool, integers: bool) -> npt.NDArray
 def nearest(column: Column, rule: int, threshold: float, count: int) -> tuple[list[int], list[int]]:
     """Of the rows that came as far as a rule, the nearest to its threshold on both sides.
 
-
     Returns:
         Positions of those it dropped and of those it let through, nearest first; ties in the order of rows.
     """
@@ -178,41 +180,3 @@ def _closest(distance: npt.NDArray[np.float64], among: npt.NDArray[np.int64], co
     order = np.argsort(distance[among], kind="stable")[:count]
     chosen: list[int] = among[order].tolist()
     return chosen
-
-
-@dataclass(frozen=True)
-class Label:
-    """One value of a column of text or flags, and its rows."""
-
-    value: str
-    kept: int
-    dropped: int
-
-
-def labels(dataset: Dataset, name: str, codes: Mapping[str, Codes], most: int = 12) -> list[Label]:
-    """The commonest values of a column of text or flags; the rest are put together."""
-    kept: dict[str, int] = {}
-    total: dict[str, int] = {}
-    for shard in dataset.shards:
-        start = 0
-        for batch in dataset.read(shard, [name]):
-            column = pc.fill_null(pc.cast(batch.column(name), pa.large_string()), "(none)")
-            good = codes[shard.name][start : start + batch.num_rows] == KEPT
-            for into, rows in ((total, column), (kept, column.filter(pa.array(good)))):
-                for pair in pc.value_counts(rows).to_pylist():
-                    into[pair["values"]] = into.get(pair["values"], 0) + pair["counts"]
-            start += batch.num_rows
-    ranked = sorted(total, key=lambda value: (-total[value], value))
-    found = [Label(value, kept.get(value, 0), total[value] - kept.get(value, 0)) for value in ranked[:most]]
-    rest = ranked[most:]
-    if rest:
-        good_rest = sum(kept.get(value, 0) for value in rest)
-        found.append(Label(f"{len(rest):,} others", good_rest, sum(total[v] for v in rest) - good_rest))
-    return found
-
-
-def label_columns(dataset: Dataset, without: Sequence[str]) -> list[str]:
-    """The columns of text and flags."""
-    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
-    fields = dataset.schema() if dataset.shards else ()
-    return [f.name for f in fields if f.name not in without and any(is_kind(f.type) for is_kind in text)]

@@ -37,9 +37,13 @@ class Row:
 
 def snippet(data: bytes, limit: int = SNIPPET) -> tuple[str, bool]:
     """The first characters on one line, with what cannot be seen made visible; whether there is more."""
-    text = data[: 8 * limit].decode("utf-8", "replace")
-    text = _UNSEEN.sub("\ufffd", " ".join(text.split()))
+    text = visible(data[: 8 * limit].decode("utf-8", "replace"))
     return text[:limit], len(text) > limit or len(data) > 8 * limit
+
+
+def visible(text: str) -> str:
+    """A text on one line, with what cannot be seen replaced by a mark."""
+    return _UNSEEN.sub("\ufffd", " ".join(text.split()))
 
 
 def fetch(documents: Dataset, datasets: Mapping[str, Dataset], places: Iterable[Place]) -> dict[Place, Row]:

@@ -15,7 +15,6 @@ _WORDS = {
     "one_of": "is one of",
     "top": "highest, down to",
     "bottom": "lowest, up to",
-    "sample": "sampled, with score and noise down to",
 }
 
 
@@ -48,6 +47,10 @@ def says(rule: Mapping[str, Plain]) -> str:
 def short(rule: Mapping[str, Plain]) -> str:
     """A rule without its column: `≥ 0.5`."""
     comparison, value = str(rule["comparison"]), rule["value"]
+    if comparison == "sample":
+        # Its threshold is one of a key, not of the score (`curate.draw`).
+        score = "score" if rule["temperature"] == 1 else f"score / {plain(rule['temperature'])}"
+        return f"sampled (seed {rule['seed']}): {score} + noise ≥ {plain(value)}"
     return f"{_WORDS.get(comparison) or SIGNS.get(comparison, comparison)} {plain(value)}"
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from curate.dataset import Dataset
 from curate.report.charts import histogram_svg
-from curate.report.columns import Column, Place, histogram, labels, nearest, read_column
+from curate.report.columns import Column, Place, histogram, nearest, read_column
+from curate.report.labels import labels
 from curate.report.verdicts import ABSENT, KEPT, Codes, Verdicts
 from curate.report.words import number
 from tests.helpers import dataset
@@ -123,11 +124,8 @@ def test_rare_labels_are_put_together(tmp_path: Path) -> None:
     data = dataset(tmp_path / "scores", {"language": ["en"] * 5 + ["de"] * 3 + ["fr", "it", None]})
     codes = {"part-00000.parquet": np.array([KEPT] * 4 + [0] * 7, np.uint16)}
     found = labels(data, "language", codes, most=2)
-    assert [(each.value, each.kept, each.dropped) for each in found] == [
-        ("en", 4, 1),
-        ("de", 0, 3),
-        ("3 others", 0, 3),
-    ]
+    assert [(each.value, each.kept, each.dropped) for each in found.values] == [("en", 4, 1), ("de", 0, 3)]
+    assert (found.others, found.rest.kept, found.rest.dropped) == ("3 others", 0, 3)
 
 
 @pytest.mark.parametrize(
