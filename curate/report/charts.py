@@ -17,7 +17,7 @@ from curate.report.words import number
 
 WIDTH, HEIGHT = 360, 152
 LEFT, RIGHT, TOP, BOTTOM = 6, 354, 22, 128
-_LABEL_ROWS, _ROW, _LETTER = 3, 13, 7  # of the labels of thresholds: rows at most, height, width of a character
+_LABEL_ROWS, _ROW, _LETTER = 3, 14, 8  # of the labels of thresholds: rows at most, height, width of a character
 _ACROSS, _DOWN = 640, 260  # a curve
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_TOP, _CURVE_BOTTOM = 46, 632, 12, 214
 

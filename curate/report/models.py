@@ -226,8 +226,8 @@ def _correlations(card: CardValues, dataset: Dataset) -> Described:
         half = 50 * abs(gamma) / most
         bar = Bar(50 if gamma >= 0 else 50 - half, half, "kept" if row["included"] == "yes" else "dropped")
         counts = (number(int(row["documents"])), number(int(row["tokens"])))
-        rows.append((row["domain"], bar, number(gamma), *counts, row["included"]))
-    head = ("domain", "", "gamma", "documents", "tokens", "included")
+        rows.append((row["domain"], bar, number(gamma), row["included"], *counts))
+    head = ("domain", "", "gamma", "included", "documents", "tokens")
     return facts, [Table("Domains, the highest and the lowest gamma", head, tuple(rows))]
 
 

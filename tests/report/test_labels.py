@@ -50,7 +50,7 @@ def test_common_values_are_exact_although_few_counters_are_kept(tmp_path: Path) 
 def test_how_the_rows_are_cut_into_shards_changes_no_common_value(tmp_path: Path) -> None:
     names = hosts(1)
     one = counted(dataset(tmp_path / "one", {"host": names}), counters=40)
-    many = counted(dataset(tmp_path / "many", *({"host": names[i : i + 7]} for i in range(0, 2000, 7))), counters=40)
+    many = counted(dataset(tmp_path / "many", *({"host": names[i : i + 70]} for i in range(0, 2000, 70))), counters=40)
     assert one == many
 
 

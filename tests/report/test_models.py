@@ -115,7 +115,7 @@ def test_domains_are_shown_from_both_ends_with_what_became_of_them(tmp_path: Pat
         "10 between",
         *(f"d{i:02d}" for i in range(20, 30)),
     ]
-    assert rows[0][1:] == (Bar(50, 50, "kept"), "0.5", "0", "0", "yes")
+    assert rows[0][1:] == (Bar(50, 50, "kept"), "0.5", "yes", "0", "0")
     last = rows[-1][1]
     assert isinstance(last, Bar)
     assert last.kind == "dropped"
