@@ -17,7 +17,7 @@ from curate.report.words import number
 
 WIDTH, HEIGHT = 360, 152
 LEFT, RIGHT, TOP, BOTTOM = 6, 354, 22, 128
-_LABEL_ROWS, _ROW, _LETTER = 3, 13, 7  # of the labels of thresholds: rows at most, height, width of a character
+_LABEL_ROWS, _ROW, _LETTER = 3, 14, 8  # of the labels of thresholds: rows at most, height, width of a character
 _ACROSS, _DOWN = 640, 260  # a curve
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_TOP, _CURVE_BOTTOM = 46, 632, 12, 214
 
@@ -101,7 +101,7 @@ def curve_svg(lines: Sequence[Line], across: str) -> Markup:
         return _CURVE_LEFT + x / most * (_CURVE_RIGHT - _CURVE_LEFT), _CURVE_TOP + down
 
     parts = []
-    for tick in _ticks(low, high, log=False):
+    for tick in _ticks(low, high, log=False, about=6):
         y = at(0, tick)[1]
         parts.append(f'<line class="axis" x1="{_CURVE_LEFT}" y1="{y:.2f}" x2="{_CURVE_RIGHT}" y2="{y:.2f}"/>')
         parts.append(f'<text x="{_CURVE_LEFT - 7}" y="{y + 4:.2f}" text-anchor="end">{escape(number(tick))}</text>')
@@ -119,8 +119,8 @@ def curve_svg(lines: Sequence[Line], across: str) -> Markup:
     return Markup(f'<svg viewBox="0 0 {_ACROSS} {_DOWN}" role="img" aria-hidden="true">{body}</svg>')
 
 
-def _ticks(low: float, high: float, *, log: bool, whole: bool = False) -> list[float]:
-    """Round values within the range, about four; for `whole` bins, of whole numbers alone."""
+def _ticks(low: float, high: float, *, log: bool, whole: bool = False, about: int = 4) -> list[float]:
+    """Round values within the range, `about` so many; for `whole` bins, of whole numbers alone."""
     if log:
         powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
         ticks = [10.0**power for power in powers]
@@ -128,7 +128,7 @@ def _ticks(low: float, high: float, *, log: bool, whole: bool = False) -> list[f
             ticks = [m * 10.0**p for p in range(powers.start - 1, powers.stop + 1) for m in (1, 2, 5)]
         found = [tick for tick in ticks if low <= tick <= high]
         return found[:: math.ceil(len(found) / 5)] if found else [low, high]
-    rough = max((high - low) / 4, 1.0 if whole else 0.0)
+    rough = max((high - low) / about, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in ((1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)) if m * power >= rough)
     first = math.ceil(low / step)

@@ -120,6 +120,8 @@ def histogram(column: Column, thresholds: Sequence[float]) -> Histogram | None:
     if not len(values):
         return None
     least, low, median, high, most = (float(v) for v in np.quantile(values, [0, 0.01, 0.5, 0.99, 1]))
+    if low == high:
+        low, high = least, most  # few rows differ: they are what there is to see
     for threshold in thresholds:
         # A line that lies a little outside is worth the space; one far away is told in words.
         if least <= threshold <= most:

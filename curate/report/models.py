@@ -25,6 +25,8 @@ _DOMAINS = "domains.csv"
 _ENDS = 10  # domains shown at each end
 _MOST = 100  # rows of the whole card
 _LISTED = 12  # items of a list in one row
+# Arguments that stand in a card beside its `settings`.
+_SETTINGS = ("hash", "buckets", "smoothing", "normaliser", "tokeniser", "vocabulary")
 _DISCOUNTS = ("discount 1", "discount 2", "discount 3+")
 
 
@@ -84,6 +86,7 @@ def describe(name: str, dataset: Dataset) -> Model:
         method = "perplexity_correlations"
         chosen, domains = _correlations(_map(card, "correlations"), dataset)
         facts, tables = [*chosen, *facts], [*domains, *tables]
+    settings = {**{key: card[key] for key in _SETTINGS if key in card}, **_map(card, "settings")}
     known = bool(facts or tables)
     flat = list(flatten(card))
     return Model(
@@ -92,7 +95,7 @@ def describe(name: str, dataset: Dataset) -> Model:
         tuple(facts),
         _curve(card),
         tuple(table for table in tables if table.rows),
-        ", ".join(f"{key} {value}" for key, value in flatten(_map(card, "settings"))) if known else "",
+        ", ".join(f"{key} {value}" for key, value in flatten(settings)) if known else "",
         tuple(flat[:_MOST]),
         max(0, len(flat) - _MOST),
         dataset.manifest.files,
@@ -130,7 +133,10 @@ def _fasttext(card: CardValues) -> Described:
     classes = Table(
         "Texts",
         ("class", "all", "held out"),
-        tuple((label, _at(_map(data, label), "texts"), _at(measured, label)) for label in data),
+        tuple(
+            (label, _at(_map(data, label), "texts"), _at(measured, label))
+            for label in (_at(card, "positive"), _at(card, "negative"))
+        ),
     )
     facts = [("looks for", _at(card, "positive")), *_measures(held)]
     return facts, [classes, _deciles(held)]
@@ -157,10 +163,7 @@ def _embedding(card: CardValues) -> Described:
 
 
 def _ngram(card: CardValues) -> Described:
-    facts = [(each, _at(card, each)) for each in ("order", "words", "tokens", "documents", "smoothing")]
-    facts += [("text form", f"{_at(card, 'normaliser')}, {_at(card, 'tokeniser')}")]
-    if "vocabulary" in card:
-        facts.append(("vocabulary", plain(card["vocabulary"])))
+    facts = [(each, _at(card, each)) for each in ("order", "words", "tokens", "documents")]
     prune, discounts = _list(card, "prune"), _list(card, "discounts")
     head: tuple[str, ...] = ("order", "n-grams", *(_DISCOUNTS if discounts else ()), *(("left out",) if prune else ()))
     rows = []
@@ -191,9 +194,11 @@ def _causal_lm(card: CardValues) -> Described:
 
 
 def _dsir(card: CardValues) -> Described:
-    facts = [("divergence", _at(card, "divergence")), ("hash", _at(card, "hash")), ("buckets", _at(card, "buckets"))]
+    facts = [("divergence", _at(card, "divergence"))]
     data = _map(card, "data")
-    sides = tuple((side, *(_at(_map(data, side), each) for each in ("texts", "ngrams", "buckets"))) for side in data)
+    sides = tuple(
+        (side, *(_at(_map(data, side), each) for each in ("texts", "ngrams", "buckets"))) for side in ("target", "raw")
+    )
     return facts, [Table("The two sides", ("side", "texts", "n-grams", "buckets in use"), sides)]
 
 
@@ -206,7 +211,7 @@ def _correlations(card: CardValues, dataset: Dataset) -> Described:
         ("included", _at(domains, "included")),
         ("excluded", _at(domains, "excluded")),
         ("tokens taken", _at(tokens, "taken")),
-        ("tokens of known domains", _at(tokens, "known")),
+        ("tokens known", _at(tokens, "known")),
     ]
     text = files.read_bytes(files.join(dataset.folder, _DOMAINS)).decode()
     ranked = [row for row in csv.DictReader(io.StringIO(text, newline="")) if row["gamma"]]
@@ -221,8 +226,8 @@ def _correlations(card: CardValues, dataset: Dataset) -> Described:
         half = 50 * abs(gamma) / most
         bar = Bar(50 if gamma >= 0 else 50 - half, half, "kept" if row["included"] == "yes" else "dropped")
         counts = (number(int(row["documents"])), number(int(row["tokens"])))
-        rows.append((row["domain"], bar, number(gamma), *counts, row["included"]))
-    head = ("domain", "", "gamma", "documents", "tokens", "included")
+        rows.append((row["domain"], bar, number(gamma), row["included"], *counts))
+    head = ("domain", "", "gamma", "included", "documents", "tokens")
     return facts, [Table("Domains, the highest and the lowest gamma", head, tuple(rows))]
 
 

@@ -22,7 +22,7 @@ from curate.report.story import Story
 from curate.report.verdicts import KEPT, Codes, Verdicts
 from curate.report.words import SIGNS, number, short, threshold_of
 
-# So many columns are shown at once; of more, those that no rule uses are folded away.
+# So many columns are shown at once; of more, those that decided of no row are folded away.
 FEW = 12
 Rules = Sequence[dict[str, Plain]]
 
@@ -33,11 +33,13 @@ class Card:
 
     Attributes:
         rules: what the rules say of it.
+        failed: whether a row failed one of them.
         every: 1, or k where only every k-th row was read.
     """
 
     column: str
     rules: tuple[str, ...]
+    failed: bool
     figure: Histogram | None = None
     svg: Markup | None = None
     every: int = 1
@@ -45,8 +47,8 @@ class Card:
 
     @property
     def constant(self) -> str | None:
-        """The value, where all rows have one; None where they differ or a rule asks for it."""
-        if self.figure is None or self.rules or self.figure.least < self.figure.most or self.figure.nulls:
+        """The value, where all rows have one; None where they differ."""
+        if self.figure is None or self.figure.least < self.figure.most or self.figure.nulls:
             return None
         return number(self.figure.least)
 
@@ -58,9 +60,10 @@ class Group:
     Attributes:
         name: of its entry in the score step.
         about: the scorer where its name is another one, the step where several have such an entry.
-        first: columns shown at once, those of rules before the others.
+        first: columns shown at once, those whose rules some row failed before the others.
         others: columns that are folded away.
-        constants: columns with one value for all, and the value.
+        constants: columns with one value for all.
+        used: how many columns a rule uses.
         open: whether the group is unfolded.
     """
 
@@ -68,7 +71,7 @@ class Group:
     about: str
     first: tuple[Card, ...]
     others: tuple[Card, ...]
-    constants: tuple[tuple[str, str], ...]
+    constants: tuple[Card, ...]
     used: int
     open: bool
 
@@ -114,11 +117,13 @@ def score_groups(
 def _group(name: str, about: str, cards: Sequence[Card], place: Mapping[str, int], *, few: bool) -> Group:
     varied = [card for card in cards if card.constant is None]
     ruled = sorted((card for card in varied if card.rules), key=lambda card: place[card.column])
-    free = [card for card in varied if not card.rules]
-    constants = tuple((card.column, card.constant) for card in cards if card.constant is not None)
-    folded = not few and bool(ruled)
-    first, others = (ruled, free) if folded else ([*ruled, *free], [])
-    return Group(name, about, tuple(first), tuple(others), constants, len(ruled), few or bool(ruled))
+    telling = [card for card in ruled if card.failed]
+    constants = tuple(card for card in cards if card.constant is not None)
+    used = sum(bool(card.rules) for card in cards)
+    rest = [card for card in [*ruled, *(card for card in varied if not card.rules)] if not (card.rules and card.failed)]
+    decided = any(card.failed for card in cards)
+    first, others = (telling, rest) if decided and not few else ([*telling, *rest], [])
+    return Group(name, about, tuple(first), tuple(others), constants, used, few or decided)
 
 
 def _cards(
@@ -130,15 +135,24 @@ def _cards(
     for name in dataset.schema().names if dataset.shards else ():
         about = [rule for rule in rules if rule["column"] == name]
         said = tuple(f"{short(rule)}: {rule['first']:,} dropped" for rule in about)
+        failed = any(rule["all"] for rule in about)
         if name in numeric:
             column = read_column(dataset, name, codes, integers=numeric[name])
             lines = [(value, str(rule["comparison"])) for rule in about if (value := threshold_of(rule)) is not None]
             figure = histogram(column, [value for value, _ in lines])
             if figure is not None:
-                svg = histogram_svg(figure, [(value, f"{SIGNS[sign]} {number(value)}") for value, sign in lines])
-                yield Card(name, said, figure, svg, column.step), column
+                marks = [(_place(figure, value, sign), f"{SIGNS[sign]} {number(value)}") for value, sign in lines]
+                svg = histogram_svg(figure, marks)
+                yield Card(name, said, failed, figure, svg, column.step), column
         elif name in text:
-            yield Card(name, said, labels=labels(dataset, name, codes)), None
+            yield Card(name, said, failed, labels=labels(dataset, name, codes)), None
+
+
+def _place(figure: Histogram, value: float, sign: str) -> float:
+    """Where a threshold is drawn: at the side of a bin of one whole number, as that number is in or out as a whole."""
+    if not figure.whole or value != int(value):
+        return value
+    return value - 0.5 if sign in ("at_least", "below", "top") else value + 0.5
 
 
 def _entries(dataset: Dataset) -> dict[str, str]:
