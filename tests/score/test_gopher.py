@@ -167,5 +167,5 @@ def test_joined_words_repeat_where_the_words_do_not() -> None:
 
 def test_long_words_that_repeat_are_found_without_comparing_each_with_each() -> None:
     text = " ".join(["a" * 200_000] * 11)
-    found = gopher_repetition(variant="nemo")(TextBatch.of([text, "x a b xa b a bx aa b"]))
-    assert found["top_2_gram"].to_pylist() == pytest.approx([5 * 400_001 / len(text), 4 * 3 / 20])
+    found = gopher_repetition(variant="nemo")(TextBatch.of([text, "a b xa b a bx aa b"]))
+    assert found["top_2_gram"].to_pylist() == pytest.approx([5 * 400_001 / len(text), 4 * 3 / 18])

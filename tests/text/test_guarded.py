@@ -10,6 +10,6 @@ from tests.text.test_native import ends_with, start
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["begin", "end"])
 def test_no_kernel_reads_past_the_memory_of_a_text_or_depends_on_what_is_around_it(side: str) -> None:
-    lengths = [*range(40), *range(60, 70), 127, 128, 129, 200, 4096, 4097]
+    lengths = [*range(24), *range(62, 67), 127, 128, 129, 4097]
     script = f"from tests.text.guarded import main; main({side == 'end'}, {lengths})"
-    assert int(ends_with(start(script))) > 1500
+    assert int(ends_with(start(script))) > 1000
