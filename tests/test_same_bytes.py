@@ -79,6 +79,41 @@ def test_two_workers_write_the_same_bytes_as_one(reference: tuple[Path, str, dic
     assert tree(folder / "two") == expected
 
 
+MODELS = """
+name: models
+steps:
+  docs: {{read: {{path: {folder}/in, shard_bytes: 60000}}}}
+  poor: {{read: {{path: {shared}/data/lowq_webtext_nltk.dev.jsonl.zst}}}}
+  cls: {{train: {{fasttext: {{positive: docs, negative: poor, dim: 8, bucket: 20000, epoch: 1}}}}}}
+  lm: {{train: {{ngram: {{from: poor, order: 3}}}}}}
+  ratios: {{train: {{dsir: {{target: docs, raw: poor}}}}}}
+  lengths: {{score: {{from: docs, lines: {{}}}}}}
+  edu: {{train: {{embedding: {{from: docs, labels: lengths, label: lines_lines, highest: 1000000, threshold: 20,
+       context: 32, encoder: {shared}/models/tiny-llama}}}}}}
+  scores:
+    score:
+      from: docs
+      quality: {{model: cls, label: hq}}
+      perplexity: {{model: lm}}
+      dsir: {{model: ratios}}
+      edu: {{scorer: embedding, model: edu}}
+      causal_lm: {{model: {shared}/models/tiny-llama, max_chars: 200}}
+"""
+
+
+def test_two_workers_write_the_same_scores_by_models_as_one(
+    reference: tuple[Path, str, dict[str, str]], shared: Path
+) -> None:
+    folder, _, _ = reference
+    text = MODELS.format(folder=folder, shared=shared)
+    outputs = run_yaml(folder / "models-one", text, resources=Resources(workers=1))
+    assert len(outputs["scores"].shards) > 5
+    # The models as they are, so that the scores alone are made again.
+    shutil.copytree(folder / "models-one", folder / "models-two", ignore=shutil.ignore_patterns("scores-*"))
+    run_yaml(folder / "models-two", text, resources=Resources(workers=2))
+    assert tree(folder / "models-two") == tree(folder / "models-one")
+
+
 def test_ray_writes_the_same_bytes_as_one_process(
     reference: tuple[Path, str, dict[str, str]], ray_engine: Engine
 ) -> None:

@@ -292,18 +292,10 @@ def told(path: str) -> Iterator[None]:
     """What the libraries cannot load is an error of the model."""
     from safetensors import SafetensorError
 
+    faults = (OSError, ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, ImportError, SafetensorError)
     try:
         with quietly():
             yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        ImportError,
-        ArithmeticError,
-        SafetensorError,
-    ) as error:
+    except faults as error:
         line = " ".join(str(error).split())[:300]
         raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {line}); get the model again") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -25,6 +26,9 @@ END = "<|end|>"
 # The tokenizer is learnt from the first texts in order, up to this size.
 _TOKENIZER_BYTES = 20_000_000
 _TEXTS_AT_ONCE = 1000
+# The time that the tokenizer's training takes for a word grows with the square of its length: a run of characters
+# without white space, or of white space, is cut after so many.
+_RUN = re.compile(r"\S{256}|\s{256}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ def head(texts: Sequence[str], size: int) -> list[str]:
     return found
 
 
+def _cut(text: str) -> Iterator[str]:
+    """The text in pieces that hold no long run."""
+    at = 0
+    for run in _RUN.finditer(text):
+        yield text[at : run.end()]
+        at = run.end()
+    yield text[at:]
+
+
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` tokens, among them the 256 bytes and `END`, which is its first id."""
     tokenizers = importlib.import_module("tokenizers")
@@ -78,7 +91,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
         initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(head(texts, _TOKENIZER_BYTES), trainer)
+    bpe.train_from_iterator((piece for text in head(texts, _TOKENIZER_BYTES) for piece in _cut(text)), trainer)
     fast = importlib.import_module("transformers").PreTrainedTokenizerFast
     return cast(Tokenizer, fast(tokenizer_object=bpe, bos_token=END, eos_token=END))
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -123,6 +127,11 @@ def test_every_byte_has_a_token_and_the_end_has_the_first(texts: Texts) -> None:
     assert tokenizer.decode(ids) == strange  # type: ignore[attr-defined]
 
 
+def test_a_word_of_a_megabyte_is_learnt_from(texts: Texts) -> None:
+    words = ["x" * 1_000_000, " " * 1_000_000, *(text for _, text in texts)]
+    assert "xxxx" in train_tokenizer(words, 400).get_vocab()  # type: ignore[attr-defined]
+
+
 def test_every_block_is_seen_once_before_any_is_seen_again(texts: Texts) -> None:
     import numpy as np
 
@@ -217,3 +226,21 @@ def test_a_pipeline_that_was_stopped_in_the_training_goes_on(
     run_yaml(tmp_path / "again", text)
     assert done == [0, 1, 2, 3, 4, 5, *range(3, 12)]
     assert tree(tmp_path / "again") == tree(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_command_that_was_killed_in_the_training_ends_with_the_same_bytes(tmp_path: Path, texts: Texts) -> None:
+    (tmp_path / "docs.jsonl").write_text("\n".join(json.dumps({"text": text}) for _, text in texts))
+    text = PIPELINE.format(folder=tmp_path, device="cpu").replace("tokens: 1536", "tokens: 12800")
+    text = text[: text.index("  scores:")].replace("device: cpu", "checkpoint_every: 3")
+    (tmp_path / "p.yaml").write_text(text)
+    command = [sys.executable, "-m", "curate", "run", str(tmp_path / "p.yaml"), "--progress", "quiet", "--root"]
+    run = subprocess.Popen([*command, str(tmp_path / "killed")])
+    while not list((tmp_path / "killed").rglob("checkpoint*")):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"it ended with {run.wait(timeout=0.1)} before its first checkpoint")
+    run.kill()
+    assert run.wait() == -signal.SIGKILL and not list((tmp_path / "killed").rglob("model.json"))
+    subprocess.run([*command, str(tmp_path / "killed")], check=True, timeout=120)
+    run_yaml(tmp_path / "whole", text)
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
