@@ -88,8 +88,11 @@ def run(job: Job, config: FilterConfig) -> Result:
             inputs.check(str(each.column), rule.preset)
     conditions: list[Condition] = []
     for rule in config.rules:
-        # The comparisons of one rule see the same rows, so that two quantiles of one column cut out a window.
-        conditions += [_resolve(each, conditions, inputs) for each in expand(rule)]
+        # The comparisons of one rule see the same rows, so that two quantiles of one column cut out a window; the
+        # rules of a preset come one after the other.
+        before = tuple(conditions)
+        for each in expand(rule):
+            conditions.append(_resolve(each, conditions if rule.preset else before, inputs))
     make = functools.partial(_Judge, tuple(job.inputs.values()), tuple(conditions), job.folder)
     receipts = job.map("", make, shard_tasks(inputs.datasets[0]))
     return Result(receipts, _details(conditions, receipts))
