@@ -77,7 +77,9 @@ class Output(Protocol):
     """What a causal language model returns: logits (rows, length, vocabulary)."""
 
     @property
-    def logits(self) -> torch.Tensor: ...  # noqa: D102
+    def logits(self) -> torch.Tensor:
+        """Of the next token, at every position."""
+        ...
 
 
 class Model(Protocol):
