@@ -29,7 +29,7 @@ lint: $(VENV)/tested
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/tested
 	$(BIN)/python benchmarks/scoring.py

@@ -20,6 +20,8 @@ import curate.filter.step
 import curate.read.step
 import curate.release.step
 import curate.score.step
+import curate.select.features
+import curate.select.step
 import curate.train.step
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
@@ -49,6 +51,8 @@ KINDS: dict[str, Kind[Any]] = {
     "train": Kind(curate.train.step.VERSION, curate.train.step.parse, curate.train.step.run),
     "filter": Kind(curate.filter.step.VERSION, curate.filter.step.parse, curate.filter.step.run),
     "bucket": Kind(curate.filter.bucket.VERSION, functools.partial(validate, BucketConfig), curate.filter.bucket.run),
+    "features": Kind(curate.select.features.VERSION, curate.select.features.parse, curate.select.features.run),
+    "select": Kind(curate.select.step.VERSION, curate.select.step.parse, curate.select.step.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 

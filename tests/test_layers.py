@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
-STAGES = {"read", "score", "train", "clean", "dedup", "filter", "release", "report"}
+STAGES = {"read", "score", "train", "clean", "dedup", "filter", "select", "synthesize", "release", "report"}
 # What the stages stand on may not know them; `text` knows the ground alone.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
     "neural": {"errors", "files"},
+    "chat": {"errors", "files", "neural"},
     "recipes": set(),
     **{
         stage: {
@@ -54,6 +55,10 @@ for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
+for stage in ("read", "score", "train", "select", "synthesize", "release"):
+    ALLOWED[stage] = ALLOWED[stage] | {"chat"}
+for stage in ("select", "synthesize"):
+    ALLOWED[stage] = ALLOWED[stage] | {"neural"}
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}
 ALLOWED["release"] = ALLOWED["release"] | {"summary"}
 

@@ -1,0 +1,199 @@
+"""The `select` step: which conversations fill the budget best, by one selector; every other row has a reason.
+
+    picks: {select: {from: [pool, scores, kept], budget: 0.05, random: {seed: 1}}}
+
+The output lies beside the conversations as a filter's does: `id`, `keep` and `reason`, and for every row its
+`score`, for a pick its `rank` (1 is the first), and with targets the `target` and the `nearest` example of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from curate import files
+from curate.config import BadValue, Path, validate
+from curate.digest import Plain
+from curate.errors import RunError, nearest
+from curate.select.features import check_conversations
+from curate.select.filling import Budget, Filling, Quota
+from curate.select.pool import Objects, Pool
+from curate.select.random import Random
+from curate.select.selector import Selector, Verdict
+from curate.shards import ShardWriter
+from curate.step import Job, Receipt, Result, StepConfig
+
+VERSION = 1
+
+SELECTORS: dict[str, type[Selector]] = {
+    "random": Random,
+}
+
+NOT_SELECTED = "not selected"
+_BUDGET: TypeAdapter[Budget] = TypeAdapter(Budget)
+_FIXED = ("from", "budget", "quota")
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("keep", pa.bool_()),
+        ("reason", pa.string()),
+        ("rank", pa.int64()),
+        ("score", pa.float64()),
+        ("target", pa.string()),
+        ("nearest", pa.string()),
+    ]
+)
+
+
+class SelectConfig(StepConfig):
+    """The pool with what lies beside it, the budget with its quotas, and one selector."""
+
+    source: list[str]
+    budget: Budget
+    quota: Quota | None
+    selector: Selector
+
+    def inputs(self) -> dict[str, str]:
+        """The pool and the datasets beside it, and what the selector reads."""
+        return {**{f"from[{i}]": name for i, name in enumerate(self.source)}, **self.selector.inputs()}
+
+    def models(self) -> dict[str, str]:
+        """The model files of the selector."""
+        return self.selector.models()
+
+    def identity(self) -> dict[str, Plain]:
+        """The budget, the quotas, the selector and its arguments."""
+        name = next(name for name, kind in SELECTORS.items() if isinstance(self.selector, kind))
+        quota = None if self.quota is None else self.quota.model_dump(mode="json")
+        budget: Plain = _BUDGET.dump_python(self.budget, mode="json")
+        return {"budget": budget, "quota": quota, name: self.selector.identity()}
+
+
+def parse(value: Plain, path: Path) -> SelectConfig:
+    """The config of the step from plain values.
+
+    Raises:
+        BadValue: a key is missing or wrong, with the nearest valid name.
+    """
+    if not isinstance(value, dict):
+        raise BadValue(path, "expected `from:`, `budget:` and a selector")
+    source = value.get("from")
+    names = [source] if isinstance(source, str) else source
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise BadValue((*path, "from"), "expected the step of the pool, or a list that begins with it")
+    rest = {key: each for key, each in value.items() if key not in _FIXED}
+    if len(rest) != 1:
+        raise BadValue(path, f"expected one selector beside `from` and `budget`: {', '.join(SELECTORS)}")
+    ((name, args),) = rest.items()
+    if name not in SELECTORS:
+        raise BadValue((*path, name), f"no selector {name!r}; {nearest(name, SELECTORS)}")
+    quota = None if value.get("quota") is None else validate(Quota, value["quota"], (*path, "quota"))
+    return SelectConfig.model_construct(
+        source=[str(each) for each in names],
+        budget=_budget(value.get("budget"), (*path, "budget")),
+        quota=quota,
+        selector=validate(SELECTORS[name], args, (*path, name)),
+    )
+
+
+def _budget(value: Plain, path: Path) -> Budget:
+    try:
+        return _BUDGET.validate_python(value, strict=True)
+    except ValidationError:
+        raise BadValue(
+            path, f"expected a count from 1, a fraction up to 1.0, or {{sum: COLUMN, limit: N}}, found {value!r}"
+        ) from None
+
+
+def run(job: Job, config: SelectConfig) -> Result:
+    """Fill the budget, then write the verdict of every row.
+
+    Raises:
+        ConfigError: the inputs hold no conversations, or the budget does not fit the pool.
+        RunError: nothing can be taken.
+    """
+    datasets = [data for role, data in job.inputs.items() if role.startswith("from[")]
+    check_conversations(datasets[0])
+    pool = Pool.of(datasets)
+    config.selector.exclude(job, pool)
+    if not pool.open.any():
+        raise RunError(f"step {job.step.name}: no row may be taken; {_most(pool.reasons)}")
+    filling = Filling.of(config.budget, pool, config.quota)
+    verdict = config.selector.select(job, pool, filling)
+    if not filling.taken:
+        raise RunError(f"step {job.step.name}: nothing was taken; raise the budget or the quota")
+    _write_verdicts(job, pool, filling, verdict)
+    starts = np.cumsum([0, *pool.sizes]).tolist()
+    tasks = [
+        _Task(shard.name, rows, start)
+        for shard, rows, start in zip(datasets[0].shards, pool.sizes, starts[:-1], strict=True)
+    ]
+    receipts = job.map("", functools.partial(_WriteShard, job.folder, job.scratch), tasks)
+    details: dict[str, Plain] = {
+        "selector": type(config.selector).__name__,
+        "budget": filling.count if filling.count < len(pool) else len(filling.taken),
+        "open": int(pool.open.sum()),
+        **verdict.details,
+    }
+    return Result(receipts, details)
+
+
+def _most(reasons: Objects) -> str:
+    names, counts = np.unique(reasons.astype(str), return_counts=True)
+    told = sorted(zip(counts.tolist(), names.tolist(), strict=True), reverse=True)[:3]
+    return "most have the reason " + ", ".join(f"{name} ({count:,})" for count, name in told)
+
+
+def _write_verdicts(job: Job, pool: Pool, filling: Filling, verdict: Verdict) -> None:
+    """The verdicts of the whole pool, for the tasks that write its shards."""
+    ranks = np.zeros(len(pool), np.int64)
+    ranks[filling.taken] = np.arange(1, len(filling.taken) + 1)
+    keep = ranks > 0
+    reasons = pool.reasons.copy()
+    reasons[pool.open & ~keep] = NOT_SELECTED
+    scores = verdict.scores
+    columns = [
+        pa.array(pool.ids, pa.string()),
+        pa.array(keep),
+        pa.array(reasons, pa.string()),
+        pc.if_else(pa.array(keep), pa.array(ranks), pa.scalar(None, pa.int64())),
+        pc.if_else(pa.array(np.isfinite(scores)), pa.array(scores), pa.scalar(None, pa.float64())),
+        *(
+            pa.nulls(len(pool), pa.string()) if each is None else pa.array(each, pa.string())
+            for each in (verdict.targets, verdict.nearest)
+        ),
+    ]
+    table = pa.Table.from_arrays(columns, schema=_SCHEMA)
+    with files.atomic_output(files.join(job.scratch, "verdicts.parquet")) as out:
+        pq.write_table(table, out)
+
+
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    rows: int
+    start: int
+
+
+class _WriteShard:
+    def __init__(self, folder: str, scratch: str) -> None:
+        with files.open_input(files.join(scratch, "verdicts.parquet")) as stream:
+            self._table = pq.read_table(stream)
+        self._folder = folder
+
+    def __call__(self, task: _Task) -> Receipt:
+        rows = self._table.slice(task.start, task.rows).combine_chunks()
+        with ShardWriter(files.join(self._folder, task.name), _SCHEMA) as writer:
+            for batch in rows.to_batches():
+                writer.write(batch)
+        counts = {"kept": int(pc.sum(rows.column("keep")).as_py() or 0)}
+        for pair in pc.value_counts(rows.column("reason").drop_null()).to_pylist():
+            counts[f"first:{pair['values']}"] = pair["counts"]
+        return Receipt(task.name, task.rows, (writer.shard,), counts=dict(sorted(counts.items())))
