@@ -92,7 +92,7 @@ class ConversationColumns(Model):
         return self
 
 
-Conversations = Literal["auto"] | FormName | ConversationColumns
+Conversations = ConversationColumns | Literal["auto", "alpaca", "sharegpt", "messages", "prompt"]
 
 
 class NotTurns(ValueError):

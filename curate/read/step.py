@@ -24,7 +24,7 @@ from curate.errors import ConfigError
 from curate.files import InputFile
 from curate.read import FORMATS, SUFFIXES, read_chunks
 from curate.read.chunk import Chunk
-from curate.read.forms import Conversations
+from curate.read.forms import ConversationColumns, Conversations
 from curate.read.hub import stream_dataset
 from curate.shards import Bad, Shard, ShardWriter, conform, unify, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
@@ -76,9 +76,13 @@ class ReadConfig(StepConfig):
 
     def identity(self) -> dict[str, Plain]:
         """Everything but the place of the files: their names and content are added by the pipeline."""
-        # Documents keep the identity that they had before there were conversations.
-        without = {"path"} if self.conversations is not None else {"path", "conversations"}
-        return self.model_dump(mode="json", exclude=without)
+        identity: dict[str, Plain] = self.model_dump(mode="json", exclude={"path", "conversations"})
+        # Only where it is set: documents keep the identity that they had before there were conversations.
+        if isinstance(self.conversations, ConversationColumns):
+            identity["conversations"] = self.conversations.model_dump(exclude_none=True)
+        elif self.conversations is not None:
+            identity["conversations"] = self.conversations
+        return identity
 
 
 @dataclass(frozen=True)
