@@ -138,4 +138,5 @@ def longest(ids: pa.Array, answers: Floats, among: Bools, count: int) -> Ints:
     rows = np.flatnonzero(among)
     table = pa.table({"length": -answers[rows], "id": ids.take(pa.array(rows))})
     order = pc.select_k_unstable(table, count, [("length", "ascending"), ("id", "ascending")])
-    return rows[order.to_numpy()]
+    found: Ints = rows[order.to_numpy()]
+    return found
