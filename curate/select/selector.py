@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from curate.config import Model, model_files, resources
+from curate.config import Model, Path, model_files, resources
 from curate.digest import Plain
 from curate.select.filling import Filling
 from curate.select.pool import Bools, Floats, Objects, Pool
-from curate.step import Job
+from curate.step import Job, StepConfig
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,14 @@ class Selector(Model, ABC):
         dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside | resources(self))
         return dumped
 
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that it fits the configs of the steps that it reads, by role, before any of them runs.
+
+        Raises:
+            BadValue: it does not; `path` is where its arguments stand.
+        """
+        return None
+
     def exclude(self, job: Job, pool: Pool) -> None:
         """Close the rows that it can never take (no feature, no score), before the budget is set."""
         return None
@@ -71,6 +79,5 @@ def best_first(scores: Floats, pool: Pool, among: Bools) -> list[int]:
     [0, 2]
     """
     rows = np.flatnonzero(among & np.isfinite(scores))
-    by_id = rows[np.argsort(pool.ids[rows].astype(str), kind="stable")]
-    found: list[int] = by_id[np.argsort(-scores[by_id], kind="stable")].tolist()
+    found: list[int] = rows[np.lexsort((pool.order[rows], -scores[rows]))].tolist()
     return found

@@ -9,6 +9,7 @@ The output lies beside the conversations as a filter's does: `id`, `keep` and `r
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +69,15 @@ class SelectConfig(StepConfig):
         """The model files of the selector."""
         return self.selector.models()
 
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that the selector fits what it reads."""
+        self.selector.check(inputs, (*path, _name_of(self.selector)))
+
     def identity(self) -> dict[str, Plain]:
         """The budget, the quotas, the selector and its arguments."""
-        name = next(name for name, kind in SELECTORS.items() if isinstance(self.selector, kind))
         quota = None if self.quota is None else self.quota.model_dump(mode="json")
         budget: Plain = _BUDGET.dump_python(self.budget, mode="json")
-        return {"budget": budget, "quota": quota, name: self.selector.identity()}
+        return {"budget": budget, "quota": quota, _name_of(self.selector): self.selector.identity()}
 
 
 def parse(value: Plain, path: Path) -> SelectConfig:
@@ -101,6 +105,10 @@ def parse(value: Plain, path: Path) -> SelectConfig:
         quota=quota,
         selector=validate(SELECTORS[name], args, (*path, name)),
     )
+
+
+def _name_of(selector: Selector) -> str:
+    return next(name for name, kind in SELECTORS.items() if type(selector) is kind)
 
 
 def _budget(value: Plain, path: Path) -> Budget:
