@@ -47,7 +47,7 @@ class Pool:
         self.reasons: Objects = np.full(len(self.ids), None, dtype=object)
         self.open: Bools = np.ones(len(self.ids), np.bool_)
         self._where: dict[str, int] = {}
-        self._at: dict[str, Ints] = {}
+        self._at: dict[str, Ints] = {first.folder: np.arange(len(self.ids))}
         for i, dataset in enumerate(datasets):
             names = dataset.schema().names
             self._where.update(dict.fromkeys(names, i))
@@ -135,6 +135,18 @@ class Pool:
             return self.beside(self._owner(column), column, pa.string())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise ConfigError(f"the column {column} holds no strings; name another") from None
+
+    def groups(self, column: str) -> Objects:
+        """A column as names of groups: a null is the empty string, and of `source` the row's number is left out.
+
+        Raises:
+            ConfigError: as `strings`.
+        """
+        values = self.strings(column)
+        values[values == None] = ""  # noqa: E711
+        if column == "source":
+            values = _objects(pc.replace_substring_regex(pa.array(values, pa.string()), "#[0-9]+$", ""))
+        return values
 
     def conversations(self) -> Iterator[tuple[int, ChatBatch]]:
         """The conversations of all rows, a batch at a time, with the row at which it begins."""

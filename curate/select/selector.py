@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,9 @@ class Verdict:
 
 class Selector(Model, ABC):
     """Base of the arguments of a selector."""
+
+    # Whether it may go without a budget: it takes as many rows as it has.
+    open_ended: ClassVar[bool] = False
 
     def inputs(self) -> dict[str, str]:
         """The datasets it reads beside the pool: role -> name of the step."""

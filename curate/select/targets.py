@@ -100,16 +100,14 @@ class Targeted(Selector):
             check_conversations(data)
             rows = Pool.of([data])
             if not len(rows):
-                raise ConfigError(f"step {job.step.name}: the target {step} has no row; give it at least one example")
+                raise ConfigError(f"the target {step} has no row; give it at least one example")
             if self.by is None:
                 found.append(Task(step, i, np.arange(len(rows)), rows.ids))
                 continue
             values = rows.strings(self.by)
             without = int(sum(value is None for value in values))
             if without:
-                raise ConfigError(
-                    f"step {job.step.name}: {without:,} examples of {step} have no {self.by}; name their task"
-                )
+                raise ConfigError(f"{without:,} examples of the target {step} have no {self.by}; name their task")
             tasks, groups = np.unique(values.astype(str), return_inverse=True)
             for group, task in enumerate(tasks.tolist()):
                 name = task if len(names) == 1 else f"{step}/{task}"
@@ -186,7 +184,7 @@ class NearTargets(Targeted, InFeatureSpace):
             data = job.inputs[f"target_features[{i}]"]
             different = _differences(job.inputs["features"].manifest.config, data.manifest.config)
             if different:
-                raise ConfigError(f"step {job.step.name}: {_unlike(self.features, step, different)}")
+                raise ConfigError(_unlike(self.features, step, different))
             stores.append(_stand(data, job.inputs[f"targets[{i}]"]))
         for task in self.tasks(job):
             store, at, reasons = stores[task.dataset]
@@ -194,7 +192,7 @@ class NearTargets(Targeted, InFeatureSpace):
             if not there.any():
                 told = Counter(str(reason) for reason in reasons[task.rows])
                 raise ConfigError(
-                    f"step {job.step.name}: no example of the task {task.name} has a feature in "
+                    f"no example of the task {task.name} has a feature in "
                     f"{listed(self.target_features)[task.dataset]}: "
                     + ", ".join(f"{reason} ({count:,})" for reason, count in sorted(told.items()))
                 )
