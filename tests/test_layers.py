@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
-    "neural": {"errors", "files"},
+    "neural": {"errors", "files", "config"},
     "chat": {"errors", "files", "neural"},
     "recipes": set(),
     **{
