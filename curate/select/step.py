@@ -27,16 +27,20 @@ from curate.digest import Plain
 from curate.errors import ConfigError, RunError, nearest
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
+from curate.select.less import Less
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
 from curate.select.selector import Selector, Verdict, best_first
+from curate.select.self_influence import SelfInfluence
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
+    "less": Less,
     "random": Random,
+    "self_influence": SelfInfluence,
 }
 
 NOT_SELECTED = "not selected"

@@ -148,21 +148,18 @@ class Store:
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Rows:
         """The unit vectors of some rows, in the order asked for."""
         out = np.zeros((len(rows), self.layout.checkpoints, self.layout.width), np.float32)
-        wanted = np.asarray(rows, dtype=np.int64)
-        owners = np.searchsorted(self._ends, wanted, side="right")
-        for piece in np.unique(owners):
-            where = np.flatnonzero(owners == piece)
-            start = self._ends[piece - 1] if piece else 0
-            out[where] = self._read(self._names[piece], wanted[where] - start)
+        for where, name, some in self._places(np.asarray(rows, dtype=np.int64)):
+            out[where] = self._read(name, some)
         return out
 
-    def scores(self, queries: Rows) -> npt.NDArray[np.float64]:
-        """The products of every row's unit vectors with those of each query, summed over checkpoints by their weights.
+    def scores(self, queries: Rows, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float64]:
+        """The products of rows' unit vectors with those of each query, summed over checkpoints by their weights.
 
         A row's numbers depend on neither the other rows nor the other queries. Reads every row once.
 
         Args:
             queries: float32 (queries, checkpoints, width).
+            rows: which, in the order asked for; all by default.
 
         Returns:
             float64 (rows, queries), NaN where a row has no feature.
@@ -179,22 +176,34 @@ class Store:
         count = len(queries)
         tiles = np.zeros((-(-count // TILE) * TILE, *shape), np.float32)
         tiles[:count] = queries
-        found = np.full((len(self), count), np.nan)
-        start = 0
-        for name, end in zip(self._names, self._ends, strict=True):
-            for at in range(0, end - start, self._most):
-                some = slice(at, min(at + self._most, end - start))
-                codes, scales = self._codes(name, some)
-                sums = np.empty((len(codes), len(tiles)))
-                products(codes, scales * self.weights, tiles, sums)
-                sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
-                found[start + at : start + at + len(codes)] = sums[:, :count]
-            start = end
+        rows = np.arange(len(self)) if rows is None else rows
+        found = np.empty((len(rows), count))
+        for where, name, some in self._places(rows):
+            codes, scales = self._codes(name, some)
+            sums = np.empty((len(codes), len(tiles)))
+            products(codes, scales * self.weights, tiles, sums)
+            sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
+            found[where] = sums[:, :count]
         return found
 
     def piece_of(self, row: int) -> str:
         """The name of the piece that holds a row."""
         return self._names[bisect.bisect_right(self._ends, row)]
+
+    def _places(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], str, slice | npt.NDArray[np.int64]]]:
+        """Where rows lie, a block at a time: their positions in `rows`, the piece, and their places there."""
+        owners = np.searchsorted(self._ends, rows, side="right")
+        for piece in np.unique(owners):
+            mine = np.flatnonzero(owners == piece)
+            start = self._ends[piece - 1] if piece else 0
+            for first in range(0, len(mine), self._most):
+                where = mine[first : first + self._most]
+                at = rows[where] - start
+                # A run of rows is read from the file as it lies there, without a copy.
+                run = bool((np.diff(at) == 1).all())
+                yield where, self._names[piece], slice(int(at[0]), int(at[-1]) + 1) if run else at
 
     def _map(self, name: str, suffix: str) -> npt.NDArray[Any]:
         path = files.join(self._folder, f"{name}.{suffix}.npy" if suffix else f"{name}.npy")
