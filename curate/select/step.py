@@ -25,11 +25,16 @@ from curate import files
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError, nearest
+from curate.select.balanced import Balanced
+from curate.select.bm25 import Bm25
+from curate.select.coverage import Coverage
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
 from curate.select.selector import Selector, Verdict, best_first
+from curate.select.top import Top
+from curate.select.union import Union
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
@@ -37,6 +42,11 @@ VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
     "random": Random,
+    "balanced": Balanced,
+    "top": Top,
+    "bm25": Bm25,
+    "coverage": Coverage,
+    "union": Union,
 }
 
 NOT_SELECTED = "not selected"
