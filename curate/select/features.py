@@ -25,7 +25,9 @@ from curate.config import BadValue, Path, validate
 from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
+from curate.select.embedding_feature import EmbeddingFeature
 from curate.select.feature import Feature, Featurise
+from curate.select.rds_feature import RdsFeature
 from curate.select.store import Details, Layout, write_piece
 from curate.shards import Bad, ShardWriter, read_shard, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
@@ -36,7 +38,10 @@ PIECE_ROWS = 1024
 # Refused for good: neither another context nor another part of the row would help.
 _QUARANTINED = ("cannot-render",)
 
-FEATURES: dict[str, type[Feature]] = {}
+FEATURES: dict[str, type[Feature]] = {
+    "embedding": EmbeddingFeature,
+    "rds": RdsFeature,
+}
 
 _SIDE = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", pa.int32()), ("reason", pa.string())])
 

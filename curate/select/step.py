@@ -28,11 +28,16 @@ from curate.errors import ConfigError, RunError, nearest
 from curate.select.balanced import Balanced
 from curate.select.bm25 import Bm25
 from curate.select.coverage import Coverage
+from curate.select.deita import Deita
+from curate.select.facility_location import FacilityLocation
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
+from curate.select.k_center import KCenter
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
+from curate.select.rds import Rds
 from curate.select.selector import Selector, Verdict, best_first
+from curate.select.similarity import Similarity
 from curate.select.top import Top
 from curate.select.union import Union
 from curate.shards import ShardWriter
@@ -47,6 +52,11 @@ SELECTORS: dict[str, type[Selector]] = {
     "bm25": Bm25,
     "coverage": Coverage,
     "union": Union,
+    "k_center": KCenter,
+    "facility_location": FacilityLocation,
+    "rds": Rds,
+    "similarity": Similarity,
+    "deita": Deita,
 }
 
 NOT_SELECTED = "not selected"

@@ -157,6 +157,13 @@ class Store:
         return out
 
     def scores(self, queries: Rows) -> npt.NDArray[np.float64]:
+        """The products of `score_blocks` for all rows: float64 (rows, queries), NaN where a row has no feature."""
+        found = np.empty((len(self), len(queries)))
+        for start, some in self.score_blocks(queries):
+            found[start : start + len(some)] = some
+        return found
+
+    def score_blocks(self, queries: Rows) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
         """The products of every row's unit vectors with those of each query, summed over checkpoints by their weights.
 
         A row's numbers depend on neither the other rows nor the other queries. Reads every row once.
@@ -165,7 +172,7 @@ class Store:
             queries: float32 (queries, checkpoints, width).
 
         Returns:
-            float64 (rows, queries), NaN where a row has no feature.
+            Where a block of rows begins, and float64 (rows of it, queries), NaN where a row has no feature.
 
         Raises:
             ConfigError: the queries are of other checkpoints or of another width.
@@ -179,18 +186,17 @@ class Store:
         count = len(queries)
         tiles = np.zeros((-(-count // TILE) * TILE, *shape), np.float32)
         tiles[:count] = queries
-        found = np.full((len(self), count), np.nan)
+        most = max(1, min(self._most, _BLOCK_BYTES // (8 * max(1, len(tiles)))))
         start = 0
         for name, end in zip(self._names, self._ends, strict=True):
-            for at in range(0, end - start, self._most):
-                some = slice(at, min(at + self._most, end - start))
+            for at in range(0, end - start, most):
+                some = slice(at, min(at + most, end - start))
                 codes, scales = self._codes(name, some)
                 sums = np.empty((len(codes), len(tiles)))
                 products(codes, scales * self.weights, tiles, sums)
                 sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
-                found[start + at : start + at + len(codes)] = sums[:, :count]
+                yield start + at, sums[:, :count]
             start = end
-        return found
 
     def piece_of(self, row: int) -> str:
         """The name of the piece that holds a row."""
