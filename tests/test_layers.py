@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "map_shard": {"errors", "files", "dataset", "shards", "step"},
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
-    "neural": {"errors", "files"},
+    "neural": {"errors", "files", "config"},
     "chat": {"errors", "files", "neural"},
     "recipes": set(),
     **{
@@ -55,7 +55,7 @@ for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
-for stage in ("read", "score", "train", "select", "synthesize", "release"):
+for stage in ("read", "score", "train", "select", "synthesize", "release", "report"):
     ALLOWED[stage] = ALLOWED[stage] | {"chat"}
 for stage in ("select", "synthesize"):
     ALLOWED[stage] = ALLOWED[stage] | {"neural"}

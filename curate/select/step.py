@@ -30,9 +30,11 @@ from curate.select.bm25 import Bm25
 from curate.select.coverage import Coverage
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
+from curate.select.less import Less
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
 from curate.select.selector import Selector, Verdict, best_first
+from curate.select.self_influence import SelfInfluence
 from curate.select.top import Top
 from curate.select.union import Union
 from curate.shards import ShardWriter
@@ -41,11 +43,13 @@ from curate.step import Job, Receipt, Result, StepConfig
 VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
-    "random": Random,
     "balanced": Balanced,
-    "top": Top,
     "bm25": Bm25,
     "coverage": Coverage,
+    "less": Less,
+    "random": Random,
+    "self_influence": SelfInfluence,
+    "top": Top,
     "union": Union,
 }
 
