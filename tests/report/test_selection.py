@@ -88,6 +88,9 @@ def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     conversations[5] = (conversations[0][0], Turn("assistant", said + " Indeed."))
     conversations[6] = (Turn("system", "Be brief."), *conversations[7], *conversations[8])
     target = [conversations[3], (Turn("user", "Something else?"), conversations[310][1]), *dolly(shared, 420)[400:]]
+    said = part(conversations[8], "answer").split()
+    for some in (said[2:15], said[2:14], said[14:1:-1]):  # 13 of its words, 12, and 13 in another order
+        target.append((Turn("user", f"Is this so? {' '.join(some)}"), Turn("assistant", "Yes.")))
     docs = pool(folder / "docs", conversations, shards=3, columns={"task": ["dolly"] * 300 + ["gsm8k"] * 60})
     examples = pool(folder / "bbh", target, step="bbh")
     scores = [None if i % 7 == 0 else float((i * 37) % 101) for i in range(360)]
@@ -193,9 +196,9 @@ def test_examples_that_stand_in_the_pool_are_counted(made: Run, found: Selection
         assert told.questions[index] == sum(tuple(words(each, "question")) in asked for each in made.target)
         assert told.runs[index] == sum(bool(runs(each) & shared) for each in made.target)
     assert told.target == "bbh"
-    assert told.examples == 22
+    assert told.examples == 25
     assert told.questions == (1, 1)
-    assert told.runs[0] > told.runs[1] >= 1
+    assert told.runs == (3, 2)
     first = told.shown[0]
     assert (first.one.row.id, first.other.row.id) == ("00000", "00003")  # an example of the pick first
 
