@@ -23,6 +23,7 @@ from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 from curate.select.feature import Feature, Featurise
+from curate.select.gradient import Gradient
 from curate.select.store import Details, Layout, write_piece
 from curate.shards import Bad, ShardWriter, read_shard, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
@@ -33,7 +34,9 @@ PIECE_ROWS = 1024
 # Refused for good: neither another context nor another part of the row would help.
 _QUARANTINED = ("cannot-render",)
 
-FEATURES: dict[str, type[Feature]] = {}
+FEATURES: dict[str, type[Feature]] = {
+    "gradient": Gradient,
+}
 
 _SIDE = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", pa.int32()), ("reason", pa.string())])
 
