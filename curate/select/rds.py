@@ -24,7 +24,7 @@ from curate.select.pool import Floats, Ints, Pool
 from curate.select.selector import Verdict
 from curate.select.space_kernel import keep_best
 from curate.select.targets import NearTargets
-from curate.select.turns import take_in_turn, take_over_tasks
+from curate.select.turns import take_in_turns, take_over_tasks
 from curate.step import Job
 
 # Rows of an example's first list beyond its share of the budget, how much longer each next list is, and the
@@ -44,8 +44,8 @@ class Rds(NearTargets):
             scores, targets = take_over_tasks(by_task, nearness.names, "round_robin", pool, filling)
             return Verdict(scores, targets, nearness.named(targets, nearest))
         lists = _Lists(nearness, pool, filling)
-        owners = take_in_turn([lists.order(example) for example in range(len(nearness.ids))], filling)
-        lists.nearest[list(owners)] = list(owners.values())
+        owners = take_in_turns([lists.order(example) for example in range(len(nearness.ids))], filling)
+        lists.nearest[filling.taken] = owners
         targets = np.full(len(pool), None, dtype=object)
         targets[np.isfinite(lists.scores)] = nearness.names[0]
         return Verdict(lists.scores, targets, nearness.named(targets, lists.nearest[None]))
