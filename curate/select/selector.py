@@ -10,14 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from curate.config import Model, model_files, resources
+from curate.config import Model, Path, model_files, resources
 from curate.digest import Plain
 from curate.select.filling import Filling
 from curate.select.pool import Bools, Floats, Objects, Pool
-from curate.step import Job
+from curate.step import Job, StepConfig
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Verdict:
 class Selector(Model, ABC):
     """Base of the arguments of a selector."""
 
+    # Whether it may go without a budget: it takes as many rows as it has.
+    open_ended: ClassVar[bool] = False
+
     def inputs(self) -> dict[str, str]:
         """The datasets it reads beside the pool: role -> name of the step."""
         return {}
@@ -54,6 +58,14 @@ class Selector(Model, ABC):
         outside = {name for name, each in type(self).model_fields.items() if {name, each.alias} & named}
         dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside | resources(self))
         return dumped
+
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that it fits the configs of the steps that it reads, by role, before any of them runs.
+
+        Raises:
+            BadValue: it does not; `path` is where its arguments stand.
+        """
+        return None
 
     def exclude(self, job: Job, pool: Pool) -> None:
         """Close the rows that it can never take (no feature, no score), before the budget is set."""
@@ -71,6 +83,5 @@ def best_first(scores: Floats, pool: Pool, among: Bools) -> list[int]:
     [0, 2]
     """
     rows = np.flatnonzero(among & np.isfinite(scores))
-    by_id = rows[np.argsort(pool.ids[rows].astype(str), kind="stable")]
-    found: list[int] = by_id[np.argsort(-scores[by_id], kind="stable")].tolist()
+    found: list[int] = rows[np.lexsort((pool.order[rows], -scores[rows]))].tolist()
     return found

@@ -4,11 +4,15 @@
 
 The output lies beside the conversations as a filter's does: `id`, `keep` and `reason`, and for every row its
 `score`, for a pick its `rank` (1 is the first), and with targets the `target` and the `nearest` example of it.
+The manifest's details say what was taken, what was `spent` of a budget by sum, how many of each group of a quota,
+and where the cut is: the `last` row taken and the best row that was not, `next`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,22 +24,48 @@ from pydantic import TypeAdapter, ValidationError
 from curate import files
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
-from curate.errors import RunError, nearest
+from curate.errors import ConfigError, RunError, nearest
+from curate.select.balanced import Balanced
+from curate.select.bm25 import Bm25
+from curate.select.coverage import Coverage
+from curate.select.deita import Deita
+from curate.select.facility_location import FacilityLocation
 from curate.select.features import check_conversations
-from curate.select.filling import Budget, Filling, Quota
+from curate.select.filling import Budget, Filling, Quota, Sum
+from curate.select.k_center import KCenter
+from curate.select.less import Less
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
-from curate.select.selector import Selector, Verdict
+from curate.select.rds import Rds
+from curate.select.selector import Selector, Verdict, best_first
+from curate.select.self_influence import SelfInfluence
+from curate.select.similarity import Similarity
+from curate.select.top import Top
+from curate.select.union import Union
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
+    "balanced": Balanced,
+    "bm25": Bm25,
+    "coverage": Coverage,
+    "deita": Deita,
+    "facility_location": FacilityLocation,
+    "k_center": KCenter,
+    "less": Less,
     "random": Random,
+    "rds": Rds,
+    "self_influence": SelfInfluence,
+    "similarity": Similarity,
+    "top": Top,
+    "union": Union,
 }
 
 NOT_SELECTED = "not selected"
+# The quota of the row's group was used up.
+OVER_QUOTA = "over quota"
 _BUDGET: TypeAdapter[Budget] = TypeAdapter(Budget)
 _FIXED = ("from", "budget", "quota")
 
@@ -56,7 +86,7 @@ class SelectConfig(StepConfig):
     """The pool with what lies beside it, the budget with its quotas, and one selector."""
 
     source: list[str]
-    budget: Budget
+    budget: Budget | None
     quota: Quota | None
     selector: Selector
 
@@ -68,12 +98,15 @@ class SelectConfig(StepConfig):
         """The model files of the selector."""
         return self.selector.models()
 
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that the selector fits what it reads."""
+        self.selector.check(inputs, (*path, _name_of(self.selector)))
+
     def identity(self) -> dict[str, Plain]:
         """The budget, the quotas, the selector and its arguments."""
-        name = next(name for name, kind in SELECTORS.items() if isinstance(self.selector, kind))
         quota = None if self.quota is None else self.quota.model_dump(mode="json")
-        budget: Plain = _BUDGET.dump_python(self.budget, mode="json")
-        return {"budget": budget, "quota": quota, name: self.selector.identity()}
+        budget: Plain = None if self.budget is None else _BUDGET.dump_python(self.budget, mode="json")
+        return {"budget": budget, "quota": quota, _name_of(self.selector): self.selector.identity()}
 
 
 def parse(value: Plain, path: Path) -> SelectConfig:
@@ -94,13 +127,19 @@ def parse(value: Plain, path: Path) -> SelectConfig:
     ((name, args),) = rest.items()
     if name not in SELECTORS:
         raise BadValue((*path, name), f"no selector {name!r}; {nearest(name, SELECTORS)}")
-    quota = None if value.get("quota") is None else validate(Quota, value["quota"], (*path, "quota"))
+    selector = validate(SELECTORS[name], args, (*path, name))
+    if "budget" not in value and not selector.open_ended:
+        raise BadValue(path, "the key 'budget' is missing")
     return SelectConfig.model_construct(
         source=[str(each) for each in names],
-        budget=_budget(value.get("budget"), (*path, "budget")),
-        quota=quota,
-        selector=validate(SELECTORS[name], args, (*path, name)),
+        budget=_budget(value["budget"], (*path, "budget")) if "budget" in value else None,
+        quota=validate(Quota, value["quota"], (*path, "quota")) if "quota" in value else None,
+        selector=selector,
     )
+
+
+def _name_of(selector: Selector) -> str:
+    return next(name for name, kind in SELECTORS.items() if type(selector) is kind)
 
 
 def _budget(value: Plain, path: Path) -> Budget:
@@ -116,19 +155,20 @@ def run(job: Job, config: SelectConfig) -> Result:
     """Fill the budget, then write the verdict of every row.
 
     Raises:
-        ConfigError: the inputs hold no conversations, or the budget does not fit the pool.
+        BadValue: the inputs hold no conversations, or the budget or an argument does not fit the pool.
         RunError: nothing can be taken.
     """
     datasets = [data for role, data in job.inputs.items() if role.startswith("from[")]
-    check_conversations(datasets[0])
-    pool = Pool.of(datasets)
-    config.selector.exclude(job, pool)
-    if not pool.open.any():
-        raise RunError(f"step {job.step.name}: no row may be taken; {_most(pool.reasons)}")
-    filling = Filling.of(config.budget, pool, config.quota)
-    verdict = config.selector.select(job, pool, filling)
-    if not filling.taken:
-        raise RunError(f"step {job.step.name}: nothing was taken; raise the budget or the quota")
+    with _at(("steps", job.step.name, job.step.kind)):
+        check_conversations(datasets[0])
+        pool = Pool.of(datasets)
+        config.selector.exclude(job, pool)
+        if not pool.open.any():
+            raise RunError(f"step {job.step.name}: no row may be taken; {_most(pool.reasons)}")
+        budget = int(pool.open.sum()) if config.budget is None else config.budget
+        filling = Filling.of(budget, pool, config.quota)
+        verdict = config.selector.select(job, pool, filling)
+    _check(job, filling, verdict)
     _write_verdicts(job, pool, filling, verdict)
     starts = np.cumsum([0, *pool.sizes]).tolist()
     tasks = [
@@ -136,13 +176,48 @@ def run(job: Job, config: SelectConfig) -> Result:
         for shard, rows, start in zip(datasets[0].shards, pool.sizes, starts[:-1], strict=True)
     ]
     receipts = job.map("", functools.partial(_WriteShard, job.folder, job.scratch), tasks)
+    return Result(receipts, {**_details(config, pool, filling, verdict), **verdict.details})
+
+
+@contextlib.contextmanager
+def _at(path: Path) -> Iterator[None]:
+    """Give the errors of a config the place of the step."""
+    try:
+        yield
+    except BadValue:
+        raise
+    except ConfigError as error:
+        raise BadValue(path, str(error)) from None
+
+
+def _check(job: Job, filling: Filling, verdict: Verdict) -> None:
+    """See that a selector kept what every selector promises."""
+    taken = filling.taken
+    if not taken:
+        raise RunError(f"step {job.step.name}: nothing was taken; raise the budget or the quota")
+    if not np.isfinite(verdict.scores[taken]).all():
+        raise RunError(f"step {job.step.name}: a row whose score is not finite was taken; please report this")
+
+
+def _details(config: SelectConfig, pool: Pool, filling: Filling, verdict: Verdict) -> dict[str, Plain]:
+    """What was asked, what was taken, and where the cut is: the last row taken and the best one that was not."""
+    last = filling.taken[-1]
+    left = pool.open.copy()
+    left[filling.taken] = False
+    first = best_first(verdict.scores, pool, left)[:1]
     details: dict[str, Plain] = {
-        "selector": type(config.selector).__name__,
-        "budget": filling.count if filling.count < len(pool) else len(filling.taken),
+        "selector": _name_of(config.selector),
+        "budget": None if config.budget is None else _BUDGET.dump_python(config.budget, mode="json"),
         "open": int(pool.open.sum()),
-        **verdict.details,
+        "taken": len(filling.taken),
+        "last": {"id": str(pool.ids[last]), "score": float(verdict.scores[last])},
+        "next": {"id": str(pool.ids[first[0]]), "score": float(verdict.scores[first[0]])} if first else None,
     }
-    return Result(receipts, details)
+    if isinstance(config.budget, Sum):
+        details["spent"] = filling.spent
+    if config.quota is not None:
+        details["by_group"] = dict(filling.by_group())
+    return details
 
 
 def _most(reasons: Objects) -> str:
@@ -157,7 +232,9 @@ def _write_verdicts(job: Job, pool: Pool, filling: Filling, verdict: Verdict) ->
     ranks[filling.taken] = np.arange(1, len(filling.taken) + 1)
     keep = ranks > 0
     reasons = pool.reasons.copy()
-    reasons[pool.open & ~keep] = NOT_SELECTED
+    left = pool.open & ~keep
+    reasons[left] = NOT_SELECTED
+    reasons[left & filling.crowded] = OVER_QUOTA
     scores = verdict.scores
     columns = [
         pa.array(pool.ids, pa.string()),

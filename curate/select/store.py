@@ -4,6 +4,7 @@
     store = Store.open(dataset)
     for start, rows in store.blocks():           # float32 (n, checkpoints, width), unit vectors
         ...
+    store.scores(queries)                        # float64 (n, queries), cosines where the queries have length 1
 
 A piece is a NumPy array of some rows of one shard, (rows, checkpoints, width); pieces follow one another as the
 shards do. `int8` holds the direction as integers up to 127 with one scale for a row and checkpoint, chosen so
@@ -26,9 +27,11 @@ from curate import files
 from curate.config import Model
 from curate.dataset import Dataset
 from curate.errors import ConfigError, RunError
+from curate.select.dot_kernel import TILE, products
 
 Kind = Literal["float32", "float16", "int8", "sign"]
 Rows = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 # Rows are handed out so many bytes of float32 at a time.
 _BLOCK_BYTES = 1 << 26
 
@@ -63,18 +66,16 @@ def write_piece(folder: str, name: str, layout: Layout, rows: Rows) -> dict[str,
     if not np.isfinite(rows).all():
         raise RunError(f"{name}: a feature is not finite, so the model gave no usable number; get or train it again")
     norms = np.sqrt(np.einsum("ncd,ncd->nc", rows, rows, dtype=np.float64))
-    units = rows / np.where(norms == 0, 1, norms)[:, :, None]
     arrays: dict[str, npt.NDArray[np.generic]] = {"norm": norms.astype(np.float32)}
     if layout.kind == "int8":
-        largest = np.abs(units).max(axis=2, keepdims=True)
-        codes = np.rint(units * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
+        codes = np.stack([_rounded(rows[:, c]) for c in range(layout.checkpoints)], axis=1)
         arrays[""] = codes
         length = np.sqrt(np.einsum("ncd,ncd->nc", codes, codes, dtype=np.float64))
         arrays["scale"] = np.divide(1, length, out=np.zeros_like(length), where=length > 0).astype(np.float32)
     elif layout.kind == "sign":
-        arrays[""] = np.packbits(units > 0, axis=2)
+        arrays[""] = np.packbits(rows > 0, axis=2)
     else:
-        arrays[""] = units.astype(layout.kind)
+        arrays[""] = (rows / np.where(norms == 0, 1, norms)[:, :, None].astype(np.float32)).astype(layout.kind)
     hashes: dict[str, str] = {}
     for suffix, array in sorted(arrays.items()):
         path = f"{name}.{suffix}.npy" if suffix else f"{name}.npy"
@@ -82,6 +83,12 @@ def write_piece(folder: str, name: str, layout: Layout, rows: Rows) -> dict[str,
             np.save(out, array, allow_pickle=False)
         hashes[path] = files.content_hash(files.join(folder, path))
     return hashes
+
+
+def _rounded(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    """The rows, the largest number of each 127 or -127."""
+    largest = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
+    return np.rint(rows * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
 
 
 class Details(Model):
@@ -133,27 +140,77 @@ class Store:
 
     def blocks(self) -> Iterator[tuple[int, Rows]]:
         """Every row once, in order: where the block begins, and its unit vectors."""
-        most = max(1, _BLOCK_BYTES // (4 * self.layout.checkpoints * self.layout.width))
         start = 0
         for name, end in zip(self._names, self._ends, strict=True):
-            for at in range(0, end - start, most):
-                yield start + at, self._read(name, slice(at, min(at + most, end - start)))
+            for at in range(0, end - start, self._most):
+                yield start + at, self._read(name, slice(at, min(at + self._most, end - start)))
             start = end
 
-    def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Rows:
+    def take(self, rows: Sequence[int] | Ints) -> Rows:
         """The unit vectors of some rows, in the order asked for."""
         out = np.zeros((len(rows), self.layout.checkpoints, self.layout.width), np.float32)
-        wanted = np.asarray(rows, dtype=np.int64)
-        owners = np.searchsorted(self._ends, wanted, side="right")
-        for piece in np.unique(owners):
-            where = np.flatnonzero(owners == piece)
-            start = self._ends[piece - 1] if piece else 0
-            out[where] = self._read(self._names[piece], wanted[where] - start)
+        for where, name, some in self._places(np.asarray(rows, dtype=np.int64), self._most):
+            out[where] = self._read(name, some)
         return out
+
+    def scores(self, queries: Rows, rows: Ints | None = None) -> npt.NDArray[np.float64]:
+        """The products of `score_blocks` at once: float64 (rows, queries), NaN where a row has no feature."""
+        wanted = np.arange(len(self)) if rows is None else rows
+        found = np.empty((len(wanted), len(queries)))
+        for where, some in self.score_blocks(queries, wanted):
+            found[where] = some
+        return found
+
+    def score_blocks(self, queries: Rows, rows: Ints | None = None) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
+        """The products of rows' unit vectors with those of each query, summed over checkpoints by their weights.
+
+        A row's numbers depend on neither the other rows nor the other queries. Reads every row once.
+
+        Args:
+            queries: float32 (queries, checkpoints, width).
+            rows: which; all by default.
+
+        Returns:
+            The positions in `rows` of the rows of a block, and float64 (rows of it, queries), NaN where a row has no
+            feature.
+
+        Raises:
+            ConfigError: the queries are of other checkpoints or of another width.
+        """
+        shape = (self.layout.checkpoints, self.layout.width)
+        if queries.shape[1:] != shape:
+            raise ConfigError(
+                f"{self._folder}: holds {shape[0]} checkpoints of {shape[1]} numbers a row, the queries have"
+                f" {' of '.join(map(str, queries.shape[1:]))}; make both with the same settings"
+            )
+        count = len(queries)
+        tiles = np.zeros((-(-count // TILE) * TILE, *shape), np.float32)
+        tiles[:count] = queries
+        wanted = np.arange(len(self)) if rows is None else rows
+        most = max(1, min(self._most, _BLOCK_BYTES // (8 * max(1, len(tiles)))))
+        for where, name, some in self._places(wanted, most):
+            codes, scales = self._codes(name, some)
+            sums = np.empty((len(codes), len(tiles)))
+            products(codes, scales * self.weights, tiles, sums)
+            sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
+            yield where, sums[:, :count]
 
     def piece_of(self, row: int) -> str:
         """The name of the piece that holds a row."""
         return self._names[bisect.bisect_right(self._ends, row)]
+
+    def _places(self, rows: Ints, most: int) -> Iterator[tuple[Ints, str, slice | Ints]]:
+        """Where rows lie, a block at a time: their positions in `rows`, the piece, and their places there."""
+        owners = np.searchsorted(self._ends, rows, side="right")
+        for piece in np.unique(owners):
+            mine = np.flatnonzero(owners == piece)
+            start = self._ends[piece - 1] if piece else 0
+            for first in range(0, len(mine), most):
+                where = mine[first : first + most]
+                at = rows[where] - start
+                # A run of rows is read from the file as it lies there, without a copy.
+                run = bool((np.diff(at) == 1).all())
+                yield where, self._names[piece], slice(int(at[0]), int(at[-1]) + 1) if run else at
 
     def _map(self, name: str, suffix: str) -> npt.NDArray[Any]:
         path = files.join(self._folder, f"{name}.{suffix}.npy" if suffix else f"{name}.npy")
@@ -162,15 +219,28 @@ class Store:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); delete its folder and run the pipeline again") from None
 
-    def _read(self, name: str, rows: slice | npt.NDArray[np.int64]) -> Rows:
+    @property
+    def _most(self) -> int:
+        """Rows of a block."""
+        return max(1, _BLOCK_BYTES // (4 * self.layout.checkpoints * self.layout.width))
+
+    def _read(self, name: str, rows: slice | Ints) -> Rows:
+        codes, scales = self._codes(name, rows)
+        units: Rows = codes.astype(np.float32)
+        if self.layout.kind in ("int8", "sign"):
+            units *= scales[:, :, None].astype(np.float32)
+        return units
+
+    def _codes(self, name: str, rows: slice | Ints) -> tuple[npt.NDArray[np.int8] | Rows, npt.NDArray[np.float64]]:
+        """Rows as small integers, or as float32, read only, and what to multiply them by, (rows, checkpoints)."""
         codes = self._map(name, "")[rows]
         if self.layout.kind == "int8":
-            scale = self._map(name, "scale")[rows]
-            units: Rows = codes.astype(np.float32) * scale[:, :, None]
-            return units
-        if self.layout.kind == "sign":
-            bits = np.unpackbits(codes, axis=2, count=self.layout.width).astype(np.float32)
-            units = (bits * 2 - 1) / np.float32(np.sqrt(self.layout.width))
-            units[self._map(name, "norm")[rows] == 0] = 0
-            return units
-        return np.asarray(codes, dtype=np.float32)
+            scales = self._map(name, "scale")[rows].astype(np.float64)
+        elif self.layout.kind == "sign":
+            codes = 2 * np.unpackbits(codes, axis=2, count=self.layout.width).view(np.int8) - 1
+            scales = (self._map(name, "norm")[rows] > 0) / np.sqrt(self.layout.width)
+        else:
+            codes = codes.astype(np.float32, copy=False)
+            scales = np.ones(codes.shape[:2])
+        codes.flags.writeable = False  # the kernel is compiled for such
+        return codes, scales
