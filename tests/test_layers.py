@@ -49,13 +49,13 @@ ALLOWED: dict[str, set[str]] = {
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
+    "explain": {"chat", "config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
 }
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
-for stage in ("read", "score", "train", "select", "synthesize", "release"):
+for stage in ("read", "score", "train", "select", "synthesize", "release", "report"):
     ALLOWED[stage] = ALLOWED[stage] | {"chat"}
 for stage in ("select", "synthesize"):
     ALLOWED[stage] = ALLOWED[stage] | {"neural"}

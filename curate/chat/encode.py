@@ -13,6 +13,7 @@ rendered up to each answer, and each rendering must be how the next one begins.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -52,6 +53,9 @@ class _ChatTokenizer(Protocol):
     is_fast: bool
     all_special_tokens: Sequence[str]
     added_tokens_decoder: Mapping[int, object]
+    bos_token: str | None
+
+    def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]: ...
 
     def apply_chat_template(self, conversation: list[dict[str, str]], **options: object) -> object: ...
 
@@ -84,7 +88,13 @@ class Refused:
 
 
 class ChatEncoder:
-    """From conversations to tokens, by one tokenizer, template and context."""
+    """From conversations to tokens, by one tokenizer, template and context.
+
+    Attributes:
+        tokenizer: of the model.
+        context: how many tokens of a conversation are read.
+        special: the ids of the special tokens, which no content spells: among an answer's they end its turn.
+    """
 
     def __init__(self, tokenizer: Tokenizer, template: str | None, context: int, path: str) -> None:
         self.tokenizer, self.context = tokenizer, context
@@ -98,6 +108,7 @@ class ChatEncoder:
         self._template = None if template is None else TEMPLATES[template]
         added = [str(each) for each in self._chat.added_tokens_decoder.values() if getattr(each, "special", False)]
         self._special = sorted({*added, *self._chat.all_special_tokens} - {""})
+        self.special = np.array(sorted(self._chat.convert_tokens_to_ids(self._special)), dtype=np.int32)
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[Encoded | Refused]:
         """The tokens of each conversation, or why there are none to learn from."""
@@ -116,6 +127,28 @@ class ChatEncoder:
             return text
         ids = self._chat([text], add_special_tokens=False, verbose=False)["input_ids"][0]
         return np.asarray(ids, dtype=np.int32)
+
+    @functools.cached_property
+    def prefix(self) -> Tokens:
+        """The tokens before an answer that answers nothing: the model's first and the template's response prefix.
+
+        Each is left out where the template does not write it.
+        """
+        asked = (Turn("user", "?"),)
+        text, before = self._render(asked, prompt=True), self._render(asked, prompt=False)
+        if isinstance(text, Refused) or isinstance(before, Refused):
+            return np.zeros(0, dtype=np.int32)
+        header = text[len(before) :] if text.startswith(before) else ""
+        first = self._chat.bos_token or ""
+        found = (first if text.startswith(first) else "") + header
+        return np.asarray(self._chat([found], add_special_tokens=False)["input_ids"][0], dtype=np.int32)
+
+    def answers(self, row: Encoded) -> list[npt.NDArray[np.int64]]:
+        """Where each answer's tokens stand among the row's, without the special ones that the template adds."""
+        marked = np.flatnonzero(row.supervised)
+        runs = np.split(marked, np.flatnonzero(np.diff(marked) > 1) + 1)
+        own = [run[~np.isin(row.ids[run], self.special)] for run in runs]
+        return [run for run in own if len(run)]
 
     def _some(self, conversations: Sequence[Conversation]) -> Iterator[Encoded | Refused]:
         rendered = [self._spans(each) for each in conversations]

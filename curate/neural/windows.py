@@ -11,6 +11,7 @@ the right, where a causal model cannot see it, so it needs no mask, and the posi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from curate.neural.folder import LanguageModel, Tokens
 
 # At most so many logits at once, 4 bytes each, but always those of one window.
 _LOGITS = 1 << 27
+_MOST = 709.0  # the exponential of a larger number is above the largest
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,49 @@ def padded(length: int, context: int) -> int:
     return min(-(-length // step) * step, context)
 
 
+def perplexity(loss: float) -> float:
+    """The exponential of a mean loss in nats; 8.2e307 for a loss above 709."""
+    return math.exp(min(loss, _MOST))
+
+
+def sequence_losses(
+    lm: LanguageModel, sequences: Sequence[Tokens], *, context: int, batch_tokens: int
+) -> list[npt.NDArray[np.float64]]:
+    """Minus log P of every token but the first, given all those before it, in nats; float64, one array a sequence.
+
+    For tokens that bring their own beginning, as a chat template writes it: the losses of the supervised ones are
+    `losses[row.supervised[1:]]`. Up to `context` + 1 tokens have all others before them; see `token_losses`.
+    """
+    firsts = [int(each[0]) if len(each) else lm.start for each in sequences]
+    rests = [each[1:] for each in sequences]
+    return token_losses(lm, rests, context=context, stride=context, batch_tokens=batch_tokens, starts=firsts)
+
+
 def token_losses(
-    lm: LanguageModel, texts: Sequence[Tokens], *, context: int, stride: int, batch_tokens: int
+    lm: LanguageModel,
+    texts: Sequence[Tokens],
+    *,
+    context: int,
+    stride: int,
+    batch_tokens: int,
+    starts: Sequence[int] | None = None,
 ) -> list[npt.NDArray[np.float64]]:
     """Minus log P of every token given those before it in its window, in nats; float64, one array a text.
 
     Args:
-        lm: the model; the first token of a text is predicted from `lm.start`.
+        lm: the model.
         texts: token ids.
         context: how many tokens a window reads.
         stride: how far a window begins after the one before, 1 to `context`: all tokens but those of the
             first window have at least `context - stride` others before them.
         batch_tokens: about how many tokens are computed at once; changes no number.
+        starts: what the first token of each text is predicted from; `lm.start` by default.
 
     Raises:
         ModelError: the model returns something that is not finite.
     """
     losses = [np.zeros(len(text)) for text in texts]
+    firsts = [lm.start] * len(texts) if starts is None else starts
     every = [window for i, text in enumerate(texts) for window in windows(i, len(text), context, stride)]
     groups: dict[int, list[Window]] = {}
     for window in every:
@@ -80,7 +108,7 @@ def token_losses(
         for length in sorted(groups, reverse=True):
             rows = max(1, min(batch_tokens // length, _LOGITS // (length * lm.vocabulary)))
             for at in range(0, len(groups[length]), rows):
-                _score(lm, texts, groups[length][at : at + rows], length, losses)
+                _score(lm, texts, firsts, groups[length][at : at + rows], length, losses)
     if not all(np.isfinite(each).all() for each in losses):
         raise ModelError(f"{lm.path}: the model gives a token no finite probability; get or train it again")
     return losses
@@ -89,6 +117,7 @@ def token_losses(
 def _score(
     lm: LanguageModel,
     texts: Sequence[Tokens],
+    starts: Sequence[int],
     batch: Sequence[Window],
     length: int,
     losses: list[npt.NDArray[np.float64]],
@@ -102,7 +131,7 @@ def _score(
         tokens = texts[window.text]
         wanted[row, : window.length] = tokens[window.begin : window.end]
         read[row, 1 : window.length] = tokens[window.begin : window.end - 1]
-        read[row, 0] = lm.start if window.begin == 0 else tokens[window.begin - 1]
+        read[row, 0] = starts[window.text] if window.begin == 0 else tokens[window.begin - 1]
     with torch.inference_mode():
         logits = lm.model(input_ids=torch.from_numpy(read).to(lm.device)).logits
         target = torch.from_numpy(wanted).to(lm.device)

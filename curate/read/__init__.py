@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from curate.errors import ConfigError, nearest
+from curate.read.chats import read_chats
 from curate.read.chunk import Bad, Chunk, Options
 from curate.read.delimited import read_csv, read_tsv
+from curate.read.forms import Conversations
 from curate.read.html import read_html
 from curate.read.jsonl import read_jsonl
 from curate.read.parquet import read_parquet
@@ -90,6 +92,7 @@ def read_chunks(
     columns: Sequence[str] | None = None,
     max_bytes: int = 100_000_000,
     chunk_bytes: int = 8_000_000,
+    conversations: Conversations | None = None,
 ) -> Iterator[Chunk]:
     """Read a file in chunks.
 
@@ -103,6 +106,7 @@ def read_chunks(
         max_bytes: a larger record (a line, a row's text, a page, a file of plain text) is bad, and
             skipped without holding it in memory.
         chunk_bytes: about how much text makes a chunk.
+        conversations: the form of the conversations that the rows are; None where they are documents.
 
     Raises:
         ConfigError: the format is not known, or a column is not there.
@@ -112,4 +116,6 @@ def read_chunks(
     if format not in READERS:
         raise ConfigError(f"{path}: format {format!r} is not known; {nearest(format, FORMATS)}")
     options = Options(text, None if columns is None else tuple(columns), max_bytes, chunk_bytes)
+    if conversations is not None:
+        return read_chats(stream, path, options, conversations, format)
     return READERS[format](stream, path, options)

@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.chat.messages import Conversation, to_arrow
 from curate.errors import ConfigError, nearest
 
 SAMPLE = 200
 # What a row takes beside its bytes, so that many short rows make a chunk too.
 _ROW = 200
-# An own column called "text" gives way to the text itself when that comes from another column.
-DISPLACED = "input_text"
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,23 @@ class Bad:
 
 
 @dataclass(frozen=True)
+class Record:
+    """A record of a file of rows, as it was found: its values, or what is wrong with it.
+
+    `size` is about its bytes in memory, `sample` what a bad record shows, `offset` as in `Bad`.
+    """
+
+    offset: int
+    size: int
+    sample: bytes
+    values: dict[str, object] | None
+    error: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """Rows of a file: column `text` (large_string) first, then the input's own; `rows`: their places."""
+    """Rows of a file: column `text` (large_string) or `messages` first, then the input's own; `rows`: their places."""
 
     table: pa.Table
     rows: npt.NDArray[np.int64]
@@ -55,16 +69,20 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Options:
-    """The column that holds the text, the own columns to keep (all when None), and limits in bytes."""
+    """The column that holds the text, the own columns to keep (all when None), and limits in bytes.
+
+    `turns` are the columns that hold conversations, where the rows are no documents.
+    """
 
     text: str = "text"
     columns: tuple[str, ...] | None = None
     max_bytes: int = 100_000_000
     chunk_bytes: int = 8_000_000
+    turns: tuple[str, ...] = ()
 
     def keeps(self, name: str) -> bool:
-        """Whether an own column is wanted; the text column is none."""
-        return name != self.text and (self.columns is None or name in self.columns)
+        """Whether an own column is wanted; one that holds the text or the turns is none."""
+        return name not in (self.turns or (self.text,)) and (self.columns is None or name in self.columns)
 
     def keeps_of(self, names: Iterable[str], path: str) -> list[str]:
         """Those of a file's own columns that are wanted, in the file's order.
@@ -87,13 +105,18 @@ def missing_text(path: str, text: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"{path}: no column {text!r} to take the text from; {hint}{listed}")
 
 
-def own_name(name: str) -> str:
+def too_large(what: str, size: int, max_bytes: int) -> str:
+    """What is said of a record that is over the limit."""
+    return f"the {what} has {size:,} bytes, over the limit of {max_bytes:,}; raise max_bytes to read it"
+
+
+def own_name(name: str, options: Options) -> str:
     """The name in the output of an own column."""
-    return DISPLACED if name == "text" else name
+    return f"input_{name}" if name == "text" or (options.turns and name == "messages") else name
 
 
 class Builder:
-    """Collects rows and bad records until there are `chunk_bytes` of them.
+    """Collects rows, documents or conversations, and bad records until there are `chunk_bytes` of them.
 
     With a `schema` the own columns are always those; without one they are the keys that the rows of the chunk
     have, in order of first appearance, with the types that their values call for.
@@ -104,6 +127,7 @@ class Builder:
         self._options = options
         self._schema = schema
         self._texts: list[str] = []
+        self._turns: list[Conversation] = []
         self._own: list[Mapping[str, object]] = []
         self._rows: list[int] = []
         self._bad: list[Bad] = []
@@ -112,6 +136,14 @@ class Builder:
     def row(self, text: str, own: Mapping[str, object], size: int) -> None:
         """Add a record that was read; `size` is about its bytes in memory."""
         self._texts.append(text)
+        self._add(own, size)
+
+    def conversation(self, turns: Conversation, own: Mapping[str, object], size: int) -> None:
+        """Add a conversation that was read; `size` is about its bytes in memory."""
+        self._turns.append(turns)
+        self._add(own, size)
+
+    def _add(self, own: Mapping[str, object], size: int) -> None:
         self._own.append(own)
         self._rows.append(self.position)
         self.position += 1
@@ -126,8 +158,7 @@ class Builder:
 
     def too_large(self, what: str, size: int, *, offset: int, sample: bytes) -> None:
         """Add a record that is over the limit."""
-        limit = f"over the limit of {self._options.max_bytes:,}; raise max_bytes to read it"
-        self.bad("too-large", f"the {what} has {size:,} bytes, {limit}", offset=offset, sample=sample)
+        self.bad("too-large", too_large(what, size, self._options.max_bytes), offset=offset, sample=sample)
 
     @property
     def full(self) -> bool:
@@ -141,16 +172,20 @@ class Builder:
 
     def take(self) -> Chunk:
         """The chunk so far; the builder goes on with the next."""
-        columns = {"text": pa.array(self._texts, pa.large_string())}
+        if self._options.turns:
+            columns = {"messages": to_arrow(self._turns)}
+        else:
+            columns = {"text": pa.array(self._texts, pa.large_string())}
         if self._schema is None:
             names = dict.fromkeys(name for own in self._own for name in own if self._options.keeps(name))
             for name in names:
-                columns[own_name(name)] = infer([own.get(name) for own in self._own])
+                columns[own_name(name, self._options)] = infer([own.get(name) for own in self._own])
         else:
             for field in self._schema:
-                columns[own_name(field.name)] = pa.array([own[field.name] for own in self._own], field.type)
+                column = pa.array([own[field.name] for own in self._own], field.type)
+                columns[own_name(field.name, self._options)] = column
         chunk = Chunk(pa.table(columns), np.array(self._rows, dtype=np.int64), tuple(self._bad))
-        self._texts, self._own, self._rows, self._bad, self._size = [], [], [], [], 0
+        self._texts, self._turns, self._own, self._rows, self._bad, self._size = [], [], [], [], [], 0
         return chunk
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from curate.errors import ConfigError
-from curate.read.chunk import SAMPLE, Builder, Chunk, Options, missing_text
+from curate.read.chunk import SAMPLE, Builder, Chunk, Options, Record, missing_text
 from curate.read.lines import Lines
 from curate.read.source import Source
 
@@ -39,49 +39,57 @@ def read_tsv(stream: BinaryIO, path: str, options: Options) -> Iterator[Chunk]:
 
 
 def _read(stream: BinaryIO, path: str, options: Options, delimiter: str) -> Iterator[Chunk]:
-    # The limit of the csv module is one for the process; records are bounded here by max_bytes.
-    csv.field_size_limit(max(csv.field_size_limit(), 2 * options.max_bytes))
-    lines = Lines(Source(stream, path), options.max_bytes)
-    records = _Records(lines, delimiter, options.max_bytes)
-    header: list[str] | None = None
-    kept: list[tuple[str, int]] = []
-    place = 0
-    build = Builder(options)
-    for fields, error, message in records:
-        if header is None:
-            if error:
-                raise ConfigError(
-                    f"{path}: the header line cannot be read ({message}); check that it is a CSV or TSV file"
-                )
-            header = [name.strip() or f"column_{i}" for i, name in enumerate(fields)]
-            kept, place = _columns(header, path, options)
-            build = Builder(options, pa.schema([(name, pa.string()) for name, _ in kept]))
-            continue
-        first = records.lines[0]
-        if error:
-            build.bad(error, message, offset=first[0], sample=first[1])
-        elif len(fields) != len(header):
-            message = f"the row has {len(fields)} fields, the header {len(header)}; check its quotes"
-            build.bad("fields", message, offset=first[0], sample=first[1])
+    header, records = delimited_records(stream, path, options.max_bytes, delimiter)
+    if header and options.text not in header:
+        raise missing_text(path, options.text, header)
+    kept = options.keeps_of(header, path) if header else []
+    build = Builder(options, pa.schema([(name, pa.string()) for name in kept]))
+    for record in records:
+        if record.values is None:
+            build.bad(record.error, record.message, offset=record.offset, sample=record.sample)
         else:
-            size = sum(line[2] for line in records.lines)
-            build.row(fields[place], {name: fields[i] for name, i in kept}, size)
+            build.row(str(record.values[options.text]), record.values, record.size)
         if build.full:
             yield build.take()
-    if lines.damage is not None:
-        build.bad(lines.damage.error, lines.damage.message, offset=lines.tail_offset, sample=lines.tail)
     if not build.empty:
         yield build.take()
 
 
-def _columns(header: list[str], path: str, options: Options) -> tuple[list[tuple[str, int]], int]:
-    """The own columns that are wanted with their places, and the place of the text."""
-    if options.text not in header:
-        raise missing_text(path, options.text, header)
+def delimited_records(
+    stream: BinaryIO, path: str, max_bytes: int, delimiter: str
+) -> tuple[list[str], Iterator[Record]]:
+    """The columns of a file with a header line, and its rows; no column where the file is empty.
+
+    Raises:
+        ConfigError: the header cannot be read, or names a column twice.
+    """
+    # The limit of the csv module is one for the process; records are bounded here by max_bytes.
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * max_bytes))
+    lines = Lines(Source(stream, path), max_bytes)
+    rows = _Records(lines, delimiter, max_bytes)
+    found = iter(rows)
+    fields, error, message = next(found, ([], "", ""))
+    if error:
+        raise ConfigError(f"{path}: the header line cannot be read ({message}); check that it is a CSV or TSV file")
+    header = [name.strip() or f"column_{i}" for i, name in enumerate(fields)]
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{path}: two columns are called {twice!r}; rename one")
-    return [(name, header.index(name)) for name in options.keeps_of(header, path)], header.index(options.text)
+    return header, _records(rows, found, header, lines)
+
+
+def _records(
+    rows: _Records, found: Iterator[tuple[list[str], str, str]], header: list[str], lines: Lines
+) -> Iterator[Record]:
+    for fields, error, message in found:
+        offset, sample, _ = rows.lines[0]
+        size = sum(line[2] for line in rows.lines)
+        if not error and len(fields) != len(header):
+            error, message = "fields", f"the row has {len(fields)} fields, the header {len(header)}; check its quotes"
+        values: dict[str, object] | None = None if error else dict(zip(header, fields, strict=True))
+        yield Record(offset, size, sample, values, error, message)
+    if lines.damage is not None:
+        yield Record(lines.tail_offset, 0, lines.tail, None, lines.damage.error, lines.damage.message)
 
 
 class _Records:

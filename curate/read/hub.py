@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from curate.errors import ConfigError, RunError
+from curate.read.chats import Chats
 from curate.read.chunk import Chunk, Options
-from curate.read.tabular import clean
+from curate.read.forms import Conversations
+from curate.read.tabular import Documents, Tables
 
 # Rows at a time: enough to be quick for short texts, few enough for books.
 _ROWS = 256
@@ -29,6 +31,7 @@ def stream_dataset(
     text: str = "text",
     columns: Sequence[str] | None = None,
     max_bytes: int = 100_000_000,
+    conversations: Conversations | None = None,
 ) -> Iterator[Chunk]:
     """Chunks of one split of a dataset, without downloading it whole; a row's position is that in the split.
 
@@ -40,6 +43,7 @@ def stream_dataset(
         text: the column that holds the text.
         columns: the own columns to keep; None keeps all.
         max_bytes: a longer text is bad.
+        conversations: the form of the conversations that the rows are; None where they are documents.
 
     Raises:
         ConfigError: no such dataset, subset, split or column.
@@ -48,6 +52,7 @@ def stream_dataset(
     import datasets  # takes a second, and every run imports this module
 
     options = Options(text, None if columns is None else tuple(columns), max_bytes)
+    tables: Tables = Documents(name, options) if conversations is None else Chats(name, options, conversations)
     try:
         stream = datasets.load_dataset(name, config, split=split, revision=revision, streaming=True)
     except (ValueError, FileNotFoundError) as error:  # datasets' own errors are of these kinds
@@ -67,7 +72,7 @@ def stream_dataset(
             datasets.exceptions.DatasetsError,
         ) as error:  # Arrow's errors are among these
             raise RunError(f"dataset {name}: reading failed at row {start:,} ({_line(error)}); try again") from error
-        yield clean(pa.table(table), start, name, options)
+        yield tables.chunk(pa.table(table), start)
         start += table.num_rows
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import orjson
 
 from curate.errors import ConfigError
-from curate.read.chunk import Builder, Chunk, Options, missing_text
+from curate.read.chunk import SAMPLE, Builder, Chunk, Options, Record, missing_text, too_large
 from curate.read.lines import Lines
 from curate.read.source import Source
 
@@ -29,10 +29,38 @@ def read_jsonl(stream: BinaryIO, path: str, options: Options) -> Iterator[Chunk]
     Raises:
         ConfigError: no row of the first chunk has the text column, or the file is one JSON document.
     """
-    lines = Lines(Source(stream, path), options.max_bytes)
     build = Builder(options)
     names: dict[str, None] = {}  # the columns seen while none was the text
     found = False
+    for record in jsonl_records(stream, path, options.max_bytes):
+        if record.values is None:
+            build.bad(record.error, record.message, offset=record.offset, sample=record.sample)
+        elif options.text in record.values:
+            found = True
+            _add(build, record, options.text)
+        else:
+            if not found:
+                names.update(dict.fromkeys(record.values))
+            message = f"the row has no column {options.text!r}"
+            build.bad("no-text", message, offset=record.offset, sample=record.sample)
+        if build.full:
+            if not found and names:
+                raise missing_text(path, options.text, names)
+            found = True
+            yield build.take()
+    if not found and names:
+        raise missing_text(path, options.text, names)
+    if not build.empty:
+        yield build.take()
+
+
+def jsonl_records(stream: BinaryIO, path: str, max_bytes: int) -> Iterator[Record]:
+    """The objects of a JSON Lines file, and the lines that hold none.
+
+    Raises:
+        ConfigError: the file is one JSON document.
+    """
+    lines = Lines(Source(stream, path), max_bytes)
     begun = False
     for offset, line, size in lines:
         if not line or line.isspace():
@@ -41,26 +69,11 @@ def read_jsonl(stream: BinaryIO, path: str, options: Options) -> Iterator[Chunk]
             _refuse_document(path, line)
             begun = True
         if size > len(line):
-            build.too_large("line", size, offset=offset, sample=line)
-        elif (value := _parse(build, offset, line)) is not None:
-            if options.text in value:
-                found = True
-                _add(build, offset, line, value, options.text)
-            else:
-                if not found:
-                    names.update(dict.fromkeys(value))
-                build.bad("no-text", f"the row has no column {options.text!r}", offset=offset, sample=line)
-        if build.full:
-            if not found and names:
-                raise missing_text(path, options.text, names)
-            found = True
-            yield build.take()
-    if not found and names:
-        raise missing_text(path, options.text, names)
+            yield Record(offset, size, line, None, "too-large", too_large("line", size, max_bytes))
+        else:
+            yield _parse(offset, line)
     if lines.damage is not None:
-        build.bad(lines.damage.error, lines.damage.message, offset=lines.tail_offset, sample=lines.tail)
-    if not build.empty:
-        yield build.take()
+        yield Record(lines.tail_offset, 0, lines.tail, None, lines.damage.error, lines.damage.message)
 
 
 def _refuse_document(path: str, line: bytes) -> None:
@@ -78,7 +91,7 @@ def _refuse_document(path: str, line: bytes) -> None:
         raise ConfigError(f"{path}: a JSON document over several lines, not JSON lines; convert it with: jq -c .")
 
 
-def _parse(build: Builder, offset: int, line: bytes) -> dict[str, object] | None:
+def _parse(offset: int, line: bytes) -> Record:
     try:
         value: object = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -86,20 +99,16 @@ def _parse(build: Builder, offset: int, line: bytes) -> dict[str, object] | None
             text = line.decode()
         except UnicodeDecodeError as fault:
             message = f"byte {fault.start:,} of the line is not UTF-8; convert the file"
-            build.bad("invalid-utf8", message, offset=offset, sample=line[max(0, fault.start - 50) :])
-            return None
+            return Record(offset, len(line), line[max(0, fault.start - 50) :][:SAMPLE], None, "invalid-utf8", message)
         value = _parse_python(text)
         if value is None:
-            build.bad("json", str(error), offset=offset, sample=line)
-            return None
+            return Record(offset, len(line), line[:SAMPLE], None, "json", str(error))
     if not isinstance(value, dict):
-        build.bad("not-object", "the line is JSON, but not an object", offset=offset, sample=line)
-        return None
+        return Record(offset, len(line), line[:SAMPLE], None, "not-object", "the line is JSON, but not an object")
     # Counting brackets is cheap and bounds the depth from above.
     if line.count(b"[") + line.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
-        build.bad("json", f"values are nested deeper than {_DEEPEST}", offset=offset, sample=line)
-        return None
-    return value
+        return Record(offset, len(line), line[:SAMPLE], None, "json", f"values are nested deeper than {_DEEPEST}")
+    return Record(offset, len(line), line[:SAMPLE], value)
 
 
 def _parse_python(text: str) -> object:
@@ -126,12 +135,14 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def _add(build: Builder, offset: int, line: bytes, value: dict[str, object], name: str) -> None:
-    text = value[name]
+def _add(build: Builder, record: Record, name: str) -> None:
+    assert record.values is not None
+    text = record.values[name]
     if isinstance(text, str):
-        build.row(text, value, len(line))
+        build.row(text, record.values, record.size)
     elif text is None:
-        build.bad("null-text", f"column {name!r} is null", offset=offset, sample=line)
+        build.bad("null-text", f"column {name!r} is null", offset=record.offset, sample=record.sample)
     else:
         kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(text), "a number")
-        build.bad("text-type", f"column {name!r} is {kind}, not text", offset=offset, sample=line)
+        message = f"column {name!r} is {kind}, not text"
+        build.bad("text-type", message, offset=record.offset, sample=record.sample)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.read.chunk import SAMPLE, Bad, Chunk, Options
 from curate.read.source import Source
-from curate.read.tabular import check_schema, clean
+from curate.read.tabular import Documents, Tables
 
 # Bytes before decoding say little where values repeat, so rows are bounded too.
 _MOST_ROWS = 16_384
@@ -27,6 +27,11 @@ def read_parquet(stream: BinaryIO, path: str, options: Options) -> Iterator[Chun
     Raises:
         ConfigError: the text column or a wanted column is missing, or the text column is of another type.
     """
+    yield from parquet_chunks(stream, path, options.chunk_bytes, Documents(path, options))
+
+
+def parquet_chunks(stream: BinaryIO, path: str, chunk_bytes: int, tables: Tables) -> Iterator[Chunk]:
+    """Chunks of a Parquet file, as `tables` makes them."""
     source = Source(stream, path)
     try:
         file = pq.ParquetFile(source, pre_buffer=False)
@@ -35,17 +40,17 @@ def read_parquet(stream: BinaryIO, path: str, options: Options) -> Iterator[Chun
         message = f"the file is cut or not Parquet ({error}); write or fetch it again"
         yield _bad(0, "not-parquet", message, source.read(SAMPLE))
         return
-    columns = check_schema(file.schema_arrow, path, options)
+    columns = tables.columns(file.schema_arrow)
     place = 0  # the row that comes next
     for group in range(file.num_row_groups):
         meta = file.metadata.row_group(group)
         end = place + max(0, meta.num_rows)
-        rows = max(1, min(_MOST_ROWS, options.chunk_bytes * meta.num_rows // max(1, meta.total_byte_size)))
+        rows = max(1, min(_MOST_ROWS, chunk_bytes * meta.num_rows // max(1, meta.total_byte_size)))
         batches = file.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False)
         fault = "it has fewer"
         try:
             for batch in batches:
-                yield clean(pa.Table.from_batches([batch]), place, path, options)
+                yield tables.chunk(pa.Table.from_batches([batch]), place)
                 place += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             fault = str(error)

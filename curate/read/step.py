@@ -1,6 +1,7 @@
-"""The `read` step: any input becomes shards of documents with an id and a source.
+"""The `read` step: any input becomes shards of documents or conversations, each with an id and a source.
 
     docs: {read: {path: data/*.warc.wet.gz}}
+    pool: {read: {path: alpaca.jsonl, conversations: auto}}
 
 Small files are read together and large ones cut, so that shards have about `shard_bytes` of data however the
 input was cut. A record that cannot be read goes to the quarantine with its place and reason.
@@ -23,6 +24,7 @@ from curate.errors import ConfigError
 from curate.files import InputFile
 from curate.read import FORMATS, SUFFIXES, read_chunks
 from curate.read.chunk import Chunk
+from curate.read.forms import ConversationColumns, Conversations
 from curate.read.hub import stream_dataset
 from curate.shards import Bad, Shard, ShardWriter, conform, unify, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
@@ -32,7 +34,7 @@ CHUNK_BYTES = 8_000_000
 
 
 class ReadConfig(StepConfig):
-    """Where documents come from and which field holds their text.
+    """Where documents or conversations come from and which fields hold them.
 
     Attributes:
         path: a file, glob, folder or fsspec URL, or a list of those.
@@ -40,6 +42,7 @@ class ReadConfig(StepConfig):
         subset, split, revision: which part of `dataset`.
         format: when the suffix does not tell.
         text: the field that holds the text.
+        conversations: the rows are conversations of this form, or with these columns; `auto` goes by the columns.
         columns: the input's own columns to keep; all by default.
         shard_bytes: how much data goes into a shard, before compression.
         max_row_bytes: a longer record is quarantined.
@@ -52,6 +55,7 @@ class ReadConfig(StepConfig):
     revision: str | None = None
     format: str | None = None
     text: str = "text"
+    conversations: Conversations | None = None
     columns: list[str] | None = None
     shard_bytes: int = Field(128_000_000, gt=0)
     max_row_bytes: int = Field(100_000_000, gt=0)
@@ -62,6 +66,8 @@ class ReadConfig(StepConfig):
             raise ValueError("give either `path` (files) or `dataset` (on the Hub)")
         if self.format is not None and self.format not in FORMATS:
             raise ValueError(f"no format {self.format!r}; known: {', '.join(FORMATS)}")
+        if self.conversations is not None and "text" in self.model_fields_set:
+            raise ValueError("conversations have no `text`; remove it, or `conversations` to read documents")
         return self
 
     def list_files(self) -> list[InputFile]:
@@ -70,7 +76,13 @@ class ReadConfig(StepConfig):
 
     def identity(self) -> dict[str, Plain]:
         """Everything but the place of the files: their names and content are added by the pipeline."""
-        return self.model_dump(mode="json", exclude={"path"})
+        identity: dict[str, Plain] = self.model_dump(mode="json", exclude={"path", "conversations"})
+        # Only where it is set: documents keep the identity that they had before there were conversations.
+        if isinstance(self.conversations, ConversationColumns):
+            identity["conversations"] = self.conversations.model_dump(exclude_none=True)
+        elif self.conversations is not None:
+            identity["conversations"] = self.conversations
+        return identity
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,9 @@ class _Reader:
                 split=config.split,
                 revision=config.revision,
                 text=config.text,
+                columns=config.columns,
+                max_bytes=config.max_row_bytes,
+                conversations=config.conversations,
             )
             yield from ((name, chunk) for chunk in chunks)
             return
@@ -164,6 +179,7 @@ class _Reader:
                     columns=config.columns,
                     max_bytes=config.max_row_bytes,
                     chunk_bytes=min(CHUNK_BYTES, config.shard_bytes),
+                    conversations=config.conversations,
                 )
                 yield from ((file.name, chunk) for chunk in chunks)
 
@@ -188,17 +204,14 @@ def _quarantined(name: str, row: int, offset: int, error: str, message: str, sam
 
 
 def _with_ids(chunk: Chunk, name: str) -> pa.Table:
-    """The table with `id`, `text` and `source` first; the input's own `id` and `source` become `input_...`."""
+    """The table with `id`, the content and `source` first; the input's own `id` and `source` become `input_...`."""
     sources = [f"{name}#{row}" for row in np.asarray(chunk.rows).tolist()]
-    own = {
-        (f"input_{column}" if column in ("id", "source") else column): chunk.table.column(column)
-        for column in chunk.table.column_names
-        if column != "text"
-    }
+    content, *names = chunk.table.column_names
     columns = {
         "id": pa.array([row_id(source) for source in sources], pa.string()),
-        "text": chunk.table.column("text").cast(pa.large_string()),
+        content: chunk.table.column(content),
         "source": pa.array(sources, pa.string()),
-        **own,
     }
+    for name in names:
+        columns[f"input_{name}" if name in ("id", "source") else name] = chunk.table.column(name)
     return pa.table(columns)

@@ -1,11 +1,14 @@
-"""Turns a table with a text column into a chunk: rows without usable text become bad.
+"""Turns a table into a chunk: rows without usable text, or without a conversation, become bad.
 
-    chunk = clean(table, start=0, path="a.parquet", options=Options(text="body"))
+    chunk = Documents("a.parquet", Options(text="body")).chunk(table, start=0)
 
 Parquet files and `datasets` give tables; they have types, so that only the values are in doubt.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,36 @@ import pyarrow.compute as pc
 
 from curate.errors import ConfigError
 from curate.read.chunk import SAMPLE, Bad, Chunk, Options, missing_text, own_name
+
+Errors = dict[int, tuple[str, str, bytes]]
+
+
+class Tables(Protocol):
+    """What becomes of the tables of one file or stream."""
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        """The columns to read."""
+        ...
+
+    def chunk(self, table: pa.Table, start: int) -> Chunk:
+        """The chunk of a table whose first row is record `start`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Tables whose rows are documents."""
+
+    path: str
+    options: Options
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        """The text column and the own ones that are wanted."""
+        return check_schema(schema, self.path, self.options)
+
+    def chunk(self, table: pa.Table, start: int) -> Chunk:
+        """The documents of a table."""
+        return clean(table, start, self.path, self.options)
 
 
 def check_schema(schema: pa.Schema, path: str, options: Options) -> list[str]:
@@ -23,44 +56,61 @@ def check_schema(schema: pa.Schema, path: str, options: Options) -> list[str]:
     """
     if options.text not in schema.names:
         raise missing_text(path, options.text, schema.names)
-    if len(set(schema.names)) != len(schema.names):
-        raise ConfigError(f"{path}: two columns have the same name; rename one")
+    check_names(schema, path)
     kind = _plain_type(schema.field(options.text).type)
-    if not _is_text(kind) and not _is_bytes(kind):
+    if not is_text(kind) and not _is_bytes(kind):
         raise ConfigError(f"{path}: column {options.text!r} is {kind}, not text; name another with text: NAME")
     return [options.text, *options.keeps_of(schema.names, path)]
+
+
+def check_names(schema: pa.Schema, path: str) -> None:
+    """See that no two columns have one name.
+
+    Raises:
+        ConfigError: two have.
+    """
+    if len(set(schema.names)) != len(schema.names):
+        raise ConfigError(f"{path}: two columns have the same name; rename one")
 
 
 def clean(table: pa.Table, start: int, path: str, options: Options) -> Chunk:
     """A chunk of the rows of a table whose first row is record `start` of its file or stream."""
     names = check_schema(table.schema, path, options)
-    columns = {name: _plain(table.column(name)) for name in names}
-    errors: dict[int, tuple[str, str, bytes]] = {}
-
-    def mark(rows: list[int], error: str, message: str, column: pa.Array | None) -> None:
-        for row in rows:
-            sample = b"" if column is None else _bytes_at(column, row)
-            errors.setdefault(row, (error, message, sample))
-
-    text = columns[options.text]
-    mark(_rows_where(pc.is_null(text)), "null-text", f"column {options.text!r} is null", None)
+    columns = {name: plain(table.column(name)) for name in names}
+    text = columns.pop(options.text)
+    errors: Errors = {}
+    message = f"column {options.text!r} is null"
+    errors.update({row: ("null-text", message, b"") for row in _rows_where(pc.is_null(text))})
     large = pc.fill_null(pc.greater(pc.binary_length(text), options.max_bytes), False)
     message = f"the text is over the limit of {options.max_bytes:,} bytes; raise max_bytes to read it"
-    mark(_rows_where(large), "too-large", message, text)
-    for name, column in columns.items():
-        if _is_text(column.type) or name == options.text:
-            mark(_not_utf8(column), "invalid-utf8", f"column {name!r} is not UTF-8; convert it", column)
+    for row in _rows_where(large):
+        errors.setdefault(row, ("too-large", message, _bytes_at(text, row)))
+    mark_not_utf8(errors, text, options.text)
+    return chunk_of({"text": text}, columns, errors, start, options)
 
-    good = np.ones(table.num_rows, dtype=np.bool_)
+
+def mark_not_utf8(errors: Errors, column: pa.Array, name: str) -> None:
+    """Add the rows of a column of text whose bytes are not UTF-8."""
+    message = f"column {name!r} is not UTF-8; convert it"
+    for row in _not_utf8(column):
+        errors.setdefault(row, ("invalid-utf8", message, _bytes_at(column, row)))
+
+
+def chunk_of(
+    content: dict[str, pa.Array], own: dict[str, pa.Array], errors: Errors, start: int, options: Options
+) -> Chunk:
+    """The chunk of the rows without an error; those whose own columns are not UTF-8 have one too."""
+    for name, column in own.items():
+        if is_text(column.type):
+            mark_not_utf8(errors, column, name)
+    ((name, column),) = content.items()
+    good = np.ones(len(column), dtype=np.bool_)
     good[list(errors)] = False
     mask = None if good.all() else pa.array(good)
-    kept = {}
-    for name, column in columns.items():
-        column = column if mask is None else column.filter(mask)
-        if name == options.text:
-            kept["text"] = column.cast(pa.large_string())
-        else:
-            kept[own_name(name)] = column
+    columns = {name: column, **{own_name(each, options): values for each, values in own.items()}}
+    kept = {name: values if mask is None else values.filter(mask) for name, values in columns.items()}
+    if "text" in content:
+        kept["text"] = kept["text"].cast(pa.large_string())
     bad = tuple(Bad(start + row, -1, *errors[row]) for row in sorted(errors))
     return Chunk(pa.table(kept), start + np.flatnonzero(good).astype(np.int64), bad)
 
@@ -69,7 +119,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's types of text."""
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return any(check(kind) for check in kinds)
 
@@ -79,10 +130,10 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return any(check(kind) for check in kinds)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.Array:
+def plain(column: pa.ChunkedArray) -> pa.Array:
     """One array, with dictionaries and views resolved, as they differ from chunk to chunk."""
     kind = _plain_type(column.type)
-    if _is_text(kind):
+    if is_text(kind):
         # Not a cast to large_string: that would check the bytes, and fail for all where one row is wrong.
         return _combined(column, pa.large_binary()).view(pa.large_string())
     if _is_bytes(kind):

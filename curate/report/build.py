@@ -18,8 +18,10 @@ from curate.report.buckets import buckets
 from curate.report.examples import Edge, Samples, examples
 from curate.report.labels import shown
 from curate.report.models import describe
+from curate.report.pool import RUN
 from curate.report.scores import Group, score_groups
-from curate.report.story import Stage, Story, problems
+from curate.report.selection import RANDOM, selections
+from curate.report.story import KINDS, Stage, Story, problems
 from curate.report.verdicts import Verdicts
 from curate.report.words import number, says
 
@@ -40,8 +42,8 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
     samples: list[Samples] = []
     rules: list[dict[str, Plain]] = []
     if story is not None:
-        verdicts = Verdicts.of(story.judge) if story.judge is not None else None
-        rules = story.judge.manifest.rules if story.judge is not None else []
+        rules = story.rules
+        verdicts = Verdicts.of(story.judge, rules) if story.judge is not None else None
         groups, near = score_groups(story, outputs, verdicts, rules)
         if verdicts is not None and story.documents is not None:
             known = {each.manifest.digest: each for each in (*outputs.values(), *story.chain)}
@@ -62,6 +64,10 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         stages=stages,
         groups=groups,
         buckets=[buckets(n, d) for n, d in outputs.items() if d.manifest.kind == "bucket"],
+        selections=selections(outputs),
+        unselected=any(stage.kind == "unselected" for stage in stages),
+        run=RUN,
+        random=RANDOM,
         edges=edges,
         samples=samples,
         rules=[{**rule, "says": says(rule)} for rule in rules],
@@ -83,7 +89,7 @@ def _percent(part: int, whole: int) -> str:
 def _sentence(story: Story, stages: Sequence[Stage]) -> str:
     """The run in a sentence."""
     records, kept = story.funnel.records, story.funnel.kept
-    lost = {kind: [stage for stage in stages if stage.kind == kind] for kind in ("quarantined", "duplicate", "dropped")}
+    lost = {kind: [stage for stage in stages if stage.kind == kind] for kind in KINDS}
     rows = {kind: sum(stage.rows for stage in some) for kind, some in lost.items()}
     parts = []
     if rows["duplicate"]:
@@ -91,6 +97,8 @@ def _sentence(story: Story, stages: Sequence[Stage]) -> str:
     if rows["dropped"]:
         rules = len(lost["dropped"])
         parts.append(f"{rows['dropped']:,} were dropped by {rules} rule{'s' * (rules > 1)}")
+    if rows["unselected"]:
+        parts.append(f"{rows['unselected']:,} were not selected")
     if rows["quarantined"]:
         parts.append(f"{rows['quarantined']:,} could not be processed")
     text = f"Of {records:,} records, {kept:,} ({_percent(kept, records)}) were kept"

@@ -6,6 +6,7 @@ curve_svg([Line("train", [(1000, 5.9), (2000, 5.1)]), Line("held-out", [(1000, 6
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,19 +33,14 @@ class Line:
 
 def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) -> Markup:
     """Bars of kept rows with the dropped on top, ticks, and a line at every threshold that is in range."""
-    edges = figure.edges
-    low, high = float(edges[0]), float(edges[-1])
-
-    def x(value: float) -> float:
-        share = math.log(value / low) / math.log(high / low) if figure.log else (value - low) / (high - low)
-        return LEFT + share * (RIGHT - LEFT)
-
+    x = functools.partial(_across, figure)
+    low, high = float(figure.edges[0]), float(figure.edges[-1])
     labels = _label_rows([(x(value), label) for value, label in thresholds if low <= value <= high])
     top = TOP + _ROW * max((row for *_, row in labels), default=0)
     tallest = max(1, int((figure.kept + figure.dropped).max()))
     parts: list[str] = []
     for i, (kept, dropped) in enumerate(zip(figure.kept.tolist(), figure.dropped.tolist(), strict=True)):
-        left, right = x(float(edges[i])), x(float(edges[i + 1]))
+        left, right = x(float(figure.edges[i])), x(float(figure.edges[i + 1]))
         width = max(0.5, right - left - 0.8)
         base = float(BOTTOM)
         for count, kind in ((kept, "kept"), (dropped, "dropped")):
@@ -54,12 +50,7 @@ def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) ->
                 base -= tall
                 size = f'width="{width:.2f}" height="{tall:.2f}"'
                 parts.append(f'<rect class="{kind}" x="{left:.2f}" y="{base:.2f}" {size}/>')
-    parts.append(f'<line class="axis" x1="{LEFT}" y1="{BOTTOM}" x2="{RIGHT}" y2="{BOTTOM}"/>')
-    for tick in _ticks(low, high, log=figure.log, whole=figure.whole):
-        place = x(tick)
-        anchor = "start" if place < LEFT + 20 else "end" if place > RIGHT - 20 else "middle"
-        parts.append(f'<line class="axis" x1="{place:.2f}" y1="{BOTTOM}" x2="{place:.2f}" y2="{BOTTOM + 4}"/>')
-        parts.append(f'<text x="{place:.2f}" y="{BOTTOM + 17}" text-anchor="{anchor}">{escape(number(tick))}</text>')
+    parts += _axis(figure)
     for place, label, anchor, row in labels:
         head = TOP - 5 + _ROW * row
         parts.append(f'<line class="threshold" x1="{place:.2f}" y1="{head - 9}" x2="{place:.2f}" y2="{BOTTOM}"/>')
@@ -67,6 +58,46 @@ def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) ->
         parts.append(f'<text class="threshold" {where}>{escape(label)}</text>')
     body = "".join(parts)  # numbers, and labels that were escaped above
     return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-hidden="true">{body}</svg>')
+
+
+def shares_svg(figure: Histogram) -> Markup:
+    """The shares of the kept rows in each bin as an outline, before bars of the shares of all rows."""
+    everything = figure.kept + figure.dropped
+    shares = [counts / max(1, int(counts.sum())) for counts in (everything, figure.kept)]
+    tallest = max(float(share.max()) for share in shares) or 1.0
+    places = [_across(figure, float(edge)) for edge in figure.edges]
+    tops = [[BOTTOM - float(each) / tallest * (BOTTOM - TOP) for each in share] for share in shares]
+    parts = [
+        f'<rect class="pool" x="{left:.2f}" y="{top:.2f}" width="{max(0.5, right - left - 0.8):.2f}" '
+        f'height="{BOTTOM - top:.2f}"/>'
+        for left, right, top in zip(places, places[1:], tops[0], strict=False)
+        if top < BOTTOM
+    ]
+    corners = [f"{places[0]:.2f},{BOTTOM}"]
+    for left, right, top in zip(places, places[1:], tops[1], strict=False):
+        corners += [f"{left:.2f},{top:.2f}", f"{right:.2f},{top:.2f}"]
+    corners.append(f"{places[-1]:.2f},{BOTTOM}")
+    parts.append(f'<polyline class="picked" points="{" ".join(corners)}"/>')
+    body = "".join([*parts, *_axis(figure)])
+    return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-hidden="true">{body}</svg>')
+
+
+def _across(figure: Histogram, value: float) -> float:
+    """Where a value stands."""
+    low, high = float(figure.edges[0]), float(figure.edges[-1])
+    share = math.log(value / low) / math.log(high / low) if figure.log else (value - low) / (high - low)
+    return LEFT + share * (RIGHT - LEFT)
+
+
+def _axis(figure: Histogram) -> list[str]:
+    """The axis of a histogram, with its ticks."""
+    parts = [f'<line class="axis" x1="{LEFT}" y1="{BOTTOM}" x2="{RIGHT}" y2="{BOTTOM}"/>']
+    for tick in _ticks(float(figure.edges[0]), float(figure.edges[-1]), log=figure.log, whole=figure.whole):
+        place = _across(figure, tick)
+        anchor = "start" if place < LEFT + 20 else "end" if place > RIGHT - 20 else "middle"
+        parts.append(f'<line class="axis" x1="{place:.2f}" y1="{BOTTOM}" x2="{place:.2f}" y2="{BOTTOM + 4}"/>')
+        parts.append(f'<text x="{place:.2f}" y="{BOTTOM + 17}" text-anchor="{anchor}">{escape(number(tick))}</text>')
+    return parts
 
 
 def _label_rows(lines: Sequence[tuple[float, str]]) -> list[tuple[float, str, str, int]]:

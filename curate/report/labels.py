@@ -100,7 +100,10 @@ def _batches(
     for shard in dataset.shards:
         start = 0
         for batch in dataset.read(shard, [name]):
-            text = pc.utf8_slice_codeunits(pc.cast(batch.column(name), pa.large_string()), 0, LENGTH)
+            text = pc.cast(batch.column(name), pa.large_string())
+            if name == "source":
+                text = pc.replace_substring_regex(text, "#[^#]*$", "")  # the file, without the place in it
+            text = pc.utf8_slice_codeunits(text, 0, LENGTH)
             yield pc.fill_null(text, "(none)"), codes[shard.name][start : start + batch.num_rows] == KEPT
             start += batch.num_rows
 

@@ -17,17 +17,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import files
+from curate.chat.messages import ChatBatch
 from curate.dataset import Dataset
 from curate.report.columns import Place
 
 SNIPPET = 300
+_TURN, _TURNS = 220, 4  # characters of a turn, and turns of a conversation
 # Controls, and marks that turn the direction of what follows: they would disturb the page around them.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A document as it is shown."""
+    """A document or a conversation as it is shown: the text of the one, a line for each turn of the other."""
 
     id: str
     source: str
@@ -67,6 +69,16 @@ def fetch(documents: Dataset, datasets: Mapping[str, Dataset], places: Iterable[
     return found
 
 
+def by_id(documents: Dataset, ids: Iterable[str]) -> dict[str, Row]:
+    """The rows with some ids; one that is not there is left out."""
+    wanted = pa.array(sorted(set(ids)), pa.string())
+    found: dict[str, Row] = {}
+    for shard in documents.shards:
+        rows = pc.indices_nonzero(pc.is_in(_ids(documents, shard.name), value_set=wanted)).to_pylist()
+        found.update((row.id, row) for row in _read_rows(documents.path(shard), rows).values())
+    return found
+
+
 def _ids(dataset: Dataset, shard: str) -> pa.ChunkedArray:
     return pa.chunked_array([batch.column("id") for batch in dataset.read(shard, ["id"])], pa.string())
 
@@ -81,12 +93,22 @@ def _read_rows(path: str, rows: list[int]) -> dict[int, Row]:
         for row in rows:
             groups[int(np.searchsorted(ends, row, side="right"))].append(row)
         for group, members in groups.items():
-            names = [name for name in ("id", "text", "source") if name in reader.schema_arrow.names]
+            names = [name for name in ("id", "text", "messages", "source") if name in reader.schema_arrow.names]
             table = reader.read_row_group(group, columns=names)
             start = int(ends[group]) - table.num_rows
             for row in members:
-                text = table.column("text")[row - start]
-                data = text.as_buffer().to_pybytes() if text.is_valid else b""
                 source = table.column("source")[row - start].as_py() if "source" in names else ""
-                found[row] = Row(table.column("id")[row - start].as_py(), source or "", *snippet(data))
+                shown = _said(table.slice(row - start, 1))
+                found[row] = Row(table.column("id")[row - start].as_py(), source or "", *shown)
     return found
+
+
+def _said(row: pa.Table) -> tuple[str, bool]:
+    """What a document or a conversation says, as much of it as is shown; whether there is more."""
+    if "text" in row.column_names:
+        text = row.column("text")[0]
+        return snippet(text.as_buffer().to_pybytes() if text.is_valid else b"")
+    (conversation,) = ChatBatch(row.column("messages").combine_chunks()).conversations
+    parts = [(turn.role, *snippet(turn.content.encode("utf-8", "replace"), _TURN)) for turn in conversation[:_TURNS]]
+    lines = [f"{visible(role)}: {text}{' …' if more else ''}" for role, text, more in parts]
+    return "\n".join(lines), len(conversation) > _TURNS

@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from curate.dataset import Dataset
+from curate.digest import Plain
+from curate.report.picks import LEFT
 from curate.summary import Funnel, funnel
+
+# What decides of rows, those first that stand later in a pipeline.
+_JUDGES = ("select", "filter", "dedup")
+_TEXT = ("read", "clean", "answer")
+# The ways in which a record may leave.
+KINDS = ("quarantined", "duplicate", "dropped", "unselected")
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Story:
     @classmethod
     def of(cls, outputs: Mapping[str, Dataset]) -> Story | None:
         """Find them; None when nothing but models was made."""
-        result = _last(outputs, "release") or _last(outputs, "filter") or _last(outputs, "dedup")
+        result = next(filter(None, (_last(outputs, kind) for kind in ("release", *_JUDGES))), None)
         if result is None:
             others = [each for each in outputs.values() if each.manifest.kind != "train"]
             if not others:
@@ -69,10 +77,18 @@ class Story:
             judge = known.get(result.manifest.inputs[role]) if isinstance(role, str) else None
             documents = known.get(result.manifest.inputs[str(result.manifest.details["documents"])])
             return cls(result, documents, judge, tuple(chain), funnel(result, chain))
-        judge = result if result.manifest.kind in ("filter", "dedup") else None
+        judge = result if result.manifest.kind in _JUDGES else None
         documents = _documents(result, known)
         whole = [*chain, result]
         return cls(result, documents, judge, tuple(whole), _unreleased(result, documents, whole))
+
+    @property
+    def rules(self) -> list[dict[str, Plain]]:
+        """The rules that decided: the judge's own, or for a selection those of the filters that it read."""
+        if self.judge is None or self.judge.manifest.kind != "select":
+            return self.judge.manifest.rules if self.judge is not None else []
+        read = set(self.judge.manifest.inputs.values())
+        return [rule for each in self.chain if each.manifest.digest in read for rule in each.manifest.rules]
 
     def stages(self) -> list[Stage]:
         """The funnel line by line, quarantined rows by their error; it ends with what is kept."""
@@ -99,7 +115,7 @@ class Story:
         for reason, rows in each.dropped.items():
             if rows:
                 kind = "duplicate" if "duplicate" in reason else "dropped"
-                lose(kind, reason, rows)
+                lose("unselected" if reason in LEFT else kind, reason, rows)
         return found
 
 
@@ -124,10 +140,10 @@ def _last(outputs: Mapping[str, Dataset], kind: str) -> Dataset | None:
 
 def _documents(dataset: Dataset, known: Mapping[str, Dataset]) -> Dataset | None:
     """The nearest dataset with text that this one was made from, or itself."""
-    if dataset.manifest.kind in ("read", "clean"):
+    if dataset.manifest.kind in _TEXT:
         return dataset
     parents = [known[digest] for digest in dataset.manifest.inputs.values()]
-    for parent in [*[p for p in parents if p.manifest.kind in ("read", "clean")], *parents]:
+    for parent in [*[p for p in parents if p.manifest.kind in _TEXT], *parents]:
         found = _documents(parent, known)
         if found is not None:
             return found
@@ -140,6 +156,9 @@ def _unreleased(result: Dataset, documents: Dataset | None, chain: Sequence[Data
     if documents is None:
         return Funnel(manifest.rows_in, {}, 0, {}, manifest.rows)
     dropped = {f"dropped:{rule['name']}": int(str(rule["first"])) for rule in result.manifest.rules}
+    if manifest.kind == "select":
+        firsts = {name: rows for name, rows in manifest.counts.items() if name.startswith("first:")}
+        dropped = {name.replace("first:", "dropped:", 1): rows for name, rows in firsts.items()}
     if manifest.kind == "dedup" and not dropped:
         dropped = {"dropped:exact-duplicate": manifest.counts.get("copies", 0)}
     kept = result.rows - sum(dropped.values())

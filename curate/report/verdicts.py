@@ -7,7 +7,7 @@ verdicts.beside(scores)     # shard -> code of every row of the scores
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.dataset import Dataset
+from curate.digest import Plain
 
 Codes: TypeAlias = npt.NDArray[np.uint16]
 
@@ -38,9 +39,9 @@ class Verdicts:
     codes: Mapping[str, Codes]
 
     @classmethod
-    def of(cls, judge: Dataset) -> Verdicts:
-        """Read `keep` and `reason` of a filter or a dedup step."""
-        names = [str(rule["name"]) for rule in judge.manifest.rules]
+    def of(cls, judge: Dataset, rules: Sequence[Mapping[str, Plain]] = ()) -> Verdicts:
+        """Read `keep` and `reason` of a step that decides; by its rules, or those given, the reasons are ordered."""
+        names = list(dict.fromkeys(str(rule["name"]) for rule in rules or judge.manifest.rules))
         position = {name: i for i, name in enumerate(names)}
         codes: dict[str, Codes] = {}
         for shard in judge.shards:

@@ -1,15 +1,16 @@
-"""Scorers: plain functions from a batch of texts to columns, and the table that names them.
+"""Scorers: plain functions from a batch of texts, or of conversations, to columns, and the tables that name them.
 
     scorer = SCORERS["gopher_quality"](variant="dolma")
     scorer(TextBatch.of(["Some text."]))["words"]
 
-To add one: write a factory in a file here, add its line to the table, and a golden row to the tests.
+To add one: write a factory in a file here, add its line to its table, and a golden row to the tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from curate.score.answer_loss import answer_loss
 from curate.score.c4 import c4
 from curate.score.causal_lm import causal_lm
 from curate.score.dsir import dsir
@@ -17,10 +18,12 @@ from curate.score.embedding import embedding
 from curate.score.fasttext import language, quality
 from curate.score.fineweb import fineweb
 from curate.score.gopher import gopher_quality, gopher_repetition
+from curate.score.ifd import ifd_loss, ifd_ppl
 from curate.score.lines import lines
 from curate.score.markup import markup
 from curate.score.perplexity import perplexity
-from curate.score.scorer import Columns, Scorer
+from curate.score.scorer import Columns, ConversationScorer, Scorer
+from curate.score.turns import turns
 from curate.score.url import url
 
 SCORERS: dict[str, Callable[..., Scorer]] = {
@@ -39,4 +42,11 @@ SCORERS: dict[str, Callable[..., Scorer]] = {
     "url": url,
 }
 
-__all__ = ["SCORERS", "Columns", "Scorer"]
+CHAT_SCORERS: dict[str, Callable[..., ConversationScorer]] = {
+    "answer_loss": answer_loss,
+    "ifd_loss": ifd_loss,
+    "ifd_ppl": ifd_ppl,
+    "turns": turns,
+}
+
+__all__ = ["CHAT_SCORERS", "SCORERS", "Columns", "ConversationScorer", "Scorer"]

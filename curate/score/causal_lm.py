@@ -21,14 +21,13 @@ from curate.errors import ConfigError
 from curate.files import ModelFile
 from curate.neural.device import Device
 from curate.neural.folder import load_causal_lm
-from curate.neural.windows import token_losses
+from curate.neural.windows import perplexity, token_losses
 from curate.score.scorer import Columns, Scorer
 from curate.text.batch import TextBatch
 
 # A longer context costs memory for its logits, and changes the mean over a page little.
 MOST_CONTEXT = 2048
 _DECIMALS = 6
-_MOST = 709.0  # the exponential of a larger loss is above the largest number
 
 
 def causal_lm(
@@ -83,7 +82,7 @@ def causal_lm(
             total = math.fsum(loss)
             means.append(round(total / len(loss), _DECIMALS) if len(loss) else None)
             bits.append(round(total / math.log(2) / len(text.encode()), _DECIMALS) if len(loss) else None)
-        perplexities = [None if mean is None else round(math.exp(min(mean, _MOST)), _DECIMALS) for mean in means]
+        perplexities = [None if mean is None else round(perplexity(mean), _DECIMALS) for mean in means]
         return {
             "": pa.array(bits, pa.float64()),
             "loss": pa.array(means, pa.float64()),

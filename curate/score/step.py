@@ -1,4 +1,4 @@
-"""The `score` step: every scorer over every batch, the scores beside the text.
+"""The `score` step: every scorer over every batch, the scores beside the text or the conversations.
 
     scores: {score: {from: docs, gopher_quality: {}, quality: {model: quality.bin, label: hq}}}
 
@@ -6,7 +6,12 @@ An entry's key names its columns. `scorer:` says which scorer it is when the key
 
     edu: {scorer: quality, model: edu.bin, label: edu}
 
-`column:` is the string column that it reads, in place of `text`. `preset:` adds the scorers of a recipe, whose
+`column:` is the string column that it reads, in place of `text`. Of conversations a scorer of texts reads the
+turns, all of them (`text`) or those of one side:
+
+    asked: {scorer: language, model: lid.176.ftz, column: question}      # or answer
+
+`preset:` adds the scorers of a recipe, whose
 arguments an entry of the same name completes:
 
     scores: {score: {from: docs, preset: fineweb, language: {model: lid.176.ftz}}}
@@ -17,25 +22,31 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
 from curate import config as configuration
+from curate import files
+from curate.chat.messages import MESSAGES, PARTS, ChatBatch
 from curate.config import BadValue, Path
 from curate.digest import Plain
 from curate.errors import RunError, nearest
 from curate.map_shard import MapShard, shard_tasks
 from curate.recipes import BRINGS, PRESETS
-from curate.score import SCORERS
-from curate.score.scorer import Columns, Scorer
+from curate.score import CHAT_SCORERS, SCORERS
+from curate.score.scorer import Columns, ConversationScorer, Scorer
 from curate.step import Job, Result, StepConfig
 from curate.text.batch import TextBatch
 from curate.text.columns import column as validity
 
 VERSION = 2
 TEXT = "text"
+TURNS = "messages"
+_FACTORIES: Mapping[str, Callable[..., Scorer] | Callable[..., ConversationScorer]] = {**SCORERS, **CHAT_SCORERS}
 # What a scorer reads unless it is told otherwise, where that is not the text.
 READS = {"url": "url"}
 
@@ -94,7 +105,7 @@ def parse(value: Plain, path: Path) -> ScoreConfig:
         if name not in ("from", "preset")
     }
     if not entries:
-        raise BadValue(path, f"names no scorer; known: {', '.join(sorted(SCORERS))}")
+        raise BadValue(path, f"names no scorer; known: {', '.join(sorted(_FACTORIES))}")
     return ScoreConfig.model_construct(source=str(value["from"]), entries=entries)
 
 
@@ -114,29 +125,65 @@ def _entry(name: str, raw: Plain, preset: str, path: Path) -> Entry:
     column: Plain = None
     if isinstance(args, dict):
         scorer, column = args.pop("scorer", name), args.pop("column", None)
-    if not isinstance(scorer, str) or scorer not in SCORERS:
-        raise BadValue(path, f"no scorer {scorer!r}; {nearest(str(scorer), [*SCORERS, 'from', 'preset'])}")
+    if not isinstance(scorer, str) or scorer not in _FACTORIES:
+        raise BadValue(path, f"no scorer {scorer!r}; {nearest(str(scorer), [*_FACTORIES, 'from', 'preset'])}")
     if not isinstance(column, str | None) or column == "":
         raise BadValue((*path, "column"), "expected the name of a column")
-    model = configuration.model_of(SCORERS[scorer])
+    if scorer in CHAT_SCORERS and column is not None:
+        raise BadValue((*path, "column"), f"{scorer} reads the turns of conversations; remove the key")
+    model = configuration.model_of(_FACTORIES[scorer])
     if fixed is not None and isinstance(args, dict):
         missing = [key for key, each in model.model_fields.items() if each.is_required() and key not in args]
         if missing:
             raise BadValue(path[:-1], f"the preset {preset!r} needs {BRINGS[name]}; add it here")
-    return Entry(scorer, configuration.validate(model, args, path), column or READS.get(scorer, TEXT))
+    reads = TURNS if scorer in CHAT_SCORERS else READS.get(scorer, TEXT)
+    return Entry(scorer, configuration.validate(model, args, path), column or reads)
 
 
 def run(job: Job, config: ScoreConfig) -> Result:
     """Score every shard."""
-    factories: dict[str, Callable[[], Scorer]] = {}
+    factories: dict[str, Callable[[], Scorer | ConversationScorer]] = {}
     for name, entry in config.entries.items():
         args = dict(entry.args)
         args.update({key: job.models[f"{name}.{key}"] for key in configuration.model_files(entry.args)})
-        factories[name] = functools.partial(SCORERS[entry.scorer], **args)
+        factories[name] = functools.partial(_FACTORIES[entry.scorer], **args)
     columns = {name: entry.column for name, entry in config.entries.items()}
-    _check_columns(job, columns)
-    make = functools.partial(_make, factories, columns, job.step.name, job.folder)
+    from_turns = _from_turns(job, columns)
+    _check_columns(job, {name: column for name, column in columns.items() if column not in from_turns})
+    make = functools.partial(_make, factories, columns, from_turns, job.step.name, job.folder)
     return Result(job.map("", make, shard_tasks(job.inputs["from"])))
+
+
+def _from_turns(job: Job, columns: Mapping[str, str]) -> frozenset[str]:
+    """The columns that are not read but made of the turns: none where there are documents.
+
+    Raises:
+        BadValue: a scorer of conversations, and there are none.
+    """
+    data = job.inputs["from"]
+    if not data.shards:
+        return frozenset()
+    with files.open_input(data.path(data.shards[0])) as stream:  # every shard of conversations has their column
+        schema = pq.read_schema(stream)
+    if _holds_turns(schema):
+        # A column called text is the input's own, as documents have it.
+        return frozenset({TURNS, *PARTS} - {TEXT}.intersection(schema.names))
+    for name, column in columns.items():
+        if column == TURNS:
+            where: Path = ("steps", job.step.name, job.step.kind, name)
+            told = f"step {data.manifest.step} holds documents; read it with `conversations: auto`"
+            raise BadValue(where, f"scores conversations, and the {told}")
+    return frozenset()
+
+
+def _holds_turns(schema: pa.Schema) -> bool:
+    if TURNS not in schema.names:
+        return False
+    try:
+        pa.array([], schema.field(TURNS).type).cast(MESSAGES)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return False
+    return True
 
 
 def _check_columns(job: Job, columns: Mapping[str, str]) -> None:
@@ -153,38 +200,67 @@ def _check_columns(job: Job, columns: Mapping[str, str]) -> None:
 
 
 def _make(
-    factories: Mapping[str, Callable[[], Scorer]], columns: Mapping[str, str], step: str, folder: str
+    factories: Mapping[str, Callable[[], Scorer | ConversationScorer]],
+    columns: Mapping[str, str],
+    from_turns: frozenset[str],
+    step: str,
+    folder: str,
 ) -> MapShard:
     scorers = {name: factory() for name, factory in factories.items()}
-    others = sorted(set(columns.values()) - {TEXT})
-    read = ["id", TEXT, "source"] if TEXT in columns.values() else ["id", "source"]
-    return MapShard(functools.partial(score_batch, scorers, columns=columns), step, folder, read, others)
+    stored = set(columns.values()) - from_turns
+    read = [
+        "id",
+        *([TEXT] if TEXT in stored else []),
+        *([TURNS] if from_turns & set(columns.values()) else []),
+        "source",
+    ]
+    return MapShard(
+        functools.partial(score_batch, scorers, columns=columns), step, folder, read, sorted(stored - {TEXT})
+    )
 
 
 def score_batch(
-    scorers: Mapping[str, Scorer], batch: pa.RecordBatch, columns: Mapping[str, str] | None = None
+    scorers: Mapping[str, Scorer | ConversationScorer],
+    batch: pa.RecordBatch,
+    columns: Mapping[str, str] | None = None,
 ) -> pa.RecordBatch:
-    """`id` and the columns of every scorer; all are null where the text is.
+    """`id` and the columns of every scorer; all are null where the text that is scored is.
 
     Args:
         scorers: by the name of their entry.
-        batch: the documents.
-        columns: what each scorer reads; `text` where it is not said. Scorers of one column share one `TextBatch`.
+        batch: the documents, or conversations.
+        columns: what each scorer reads; `text` where it is not said. Scorers of one column share one `TextBatch`; a
+            part of conversations is made of their turns. What reads `messages` is a scorer of conversations.
 
     Raises:
         RunError: a scorer returned another number of rows.
     """
     out: Columns = {"id": batch.column("id")}
+    chats = ChatBatch(batch.column(TURNS).cast(MESSAGES)) if TURNS in batch.schema.names else None
     texts: dict[str, TextBatch] = {}
     for name, scorer in scorers.items():
         column = (columns or {}).get(name, TEXT)
-        if column not in texts:
-            texts[column] = TextBatch(batch.column(column))
-        valid = texts[column].valid
-        for suffix, values in scorer(texts[column]).items():
+        valid = None
+        if column == TURNS:
+            found = cast(ConversationScorer, scorer)(cast(ChatBatch, chats))
+        else:
+            if column not in texts:
+                texts[column] = _texts(batch, column, chats)
+            valid = texts[column].valid
+            found = cast(Scorer, scorer)(texts[column])
+        for suffix, values in found.items():
             if len(values) != batch.num_rows:
                 raise RunError(f"scorer {name}: returned {len(values)} values for {batch.num_rows} rows")
-            if not valid.all():
+            if valid is not None and not valid.all():
                 values = pc.if_else(validity(valid), values, pa.nulls(1, values.type)[0])
             out[f"{name}_{suffix}" if suffix else name] = values
     return pa.RecordBatch.from_arrays(list(out.values()), names=list(out))
+
+
+def _texts(batch: pa.RecordBatch, column: str, chats: ChatBatch | None) -> TextBatch:
+    """A column of strings, or the part of the conversations that is called so."""
+    if column in batch.schema.names or chats is None:
+        return TextBatch(batch.column(column))
+    part = next(each for each in PARTS if each == column)
+    there = chats.column.is_valid().to_pylist()
+    return TextBatch.of([text if valid else None for text, valid in zip(chats.parts(part), there, strict=True)])

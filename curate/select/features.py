@@ -27,6 +27,7 @@ from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 from curate.select.embedding_feature import EmbeddingFeature
 from curate.select.feature import Feature, Featurise
+from curate.select.gradient import Gradient
 from curate.select.rds_feature import RdsFeature
 from curate.select.store import Details, Layout, write_piece
 from curate.shards import Bad, ShardWriter, read_shard, write_quarantine
@@ -40,6 +41,7 @@ _QUARANTINED = ("cannot-render",)
 
 FEATURES: dict[str, type[Feature]] = {
     "embedding": EmbeddingFeature,
+    "gradient": Gradient,
     "rds": RdsFeature,
 }
 

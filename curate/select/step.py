@@ -33,10 +33,12 @@ from curate.select.facility_location import FacilityLocation
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
 from curate.select.k_center import KCenter
+from curate.select.less import Less
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
 from curate.select.rds import Rds
 from curate.select.selector import Selector, Verdict, best_first
+from curate.select.self_influence import SelfInfluence
 from curate.select.similarity import Similarity
 from curate.select.top import Top
 from curate.select.union import Union
@@ -46,17 +48,19 @@ from curate.step import Job, Receipt, Result, StepConfig
 VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
-    "random": Random,
     "balanced": Balanced,
-    "top": Top,
     "bm25": Bm25,
     "coverage": Coverage,
-    "union": Union,
-    "k_center": KCenter,
-    "facility_location": FacilityLocation,
-    "rds": Rds,
-    "similarity": Similarity,
     "deita": Deita,
+    "facility_location": FacilityLocation,
+    "k_center": KCenter,
+    "less": Less,
+    "random": Random,
+    "rds": Rds,
+    "self_influence": SelfInfluence,
+    "similarity": Similarity,
+    "top": Top,
+    "union": Union,
 }
 
 NOT_SELECTED = "not selected"

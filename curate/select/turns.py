@@ -23,42 +23,40 @@ def take_over_tasks(
     """Fill the budget; the score of every row over all tasks, and the task that it is taken for.
 
     Args:
-        by_task: float64 (tasks, rows of the pool), NaN where a row has no score.
+        by_task: float64 (tasks, rows of the pool); a row that may be taken has a number for every task.
         names: of the tasks.
         over: `max` and `mean` take the rows whose best or mean score over the tasks is highest; with `round_robin`
-            each task in turn takes the row that is best for it of those that are left, and the score is the best.
+            each task in turn takes the row that is best for it of those that are left, and a pick's score is its own.
         pool: the rows.
         filling: what is filled.
     """
-    scores: Floats = by_task.mean(axis=0) if over == "mean" else by_task.max(axis=0)
-    # A row without a score has it in no task: which task comes out then means nothing.
-    best = np.where(np.isfinite(scores), by_task.argmax(axis=0), 0)
+    finite = np.isfinite(by_task).all(axis=0)
+    best = np.where(finite, by_task.argmax(axis=0), 0)
     if over == "round_robin":
-        orders = [best_first(each, pool, filling.open) for each in by_task]
-        owners = take_in_turn(orders, filling)
-        best[list(owners)] = list(owners.values())
-    else:
+        begun = len(filling.taken)
+        owners = take_in_turns([best_first(each, pool, filling.open) for each in by_task], filling)
+        best[filling.taken[begun:]] = owners
+    scores: Floats = by_task.mean(axis=0) if over == "mean" else by_task[best, np.arange(len(best))]
+    if over != "round_robin":
         filling.take_in_order(best_first(scores, pool, filling.open))
     targets: Objects = np.array([*names], dtype=object)[best]
-    targets[~np.isfinite(scores)] = None
+    targets[~finite] = None
     return scores, targets
 
 
-def take_in_turn(orders: Sequence[Iterable[int]], filling: Filling) -> dict[int, int]:
-    """Take rows from several orders in turn until the budget is full: row -> which order took it.
+def take_in_turns(orders: Sequence[Iterable[int]], filling: Filling) -> list[int]:
+    """Take rows from several orders in turn until the budget is full; for every row taken, whose it is.
 
     A row that another order has taken, or that does not fit, does not use up a turn. An order may be lazy.
     """
-    owners: dict[int, int] = {}
-    queues = [(i, iter(order)) for i, order in enumerate(orders)]
-    while queues:
-        left = []
-        for i, queue in queues:
+    owners: list[int] = []
+    waiting = {i: iter(order) for i, order in enumerate(orders)}
+    while waiting:
+        for i in list(waiting):
             if len(filling.taken) >= filling.count:
                 return owners
-            row = next((row for row in queue if filling.take(row)), None)
-            if row is not None:
-                owners[int(row)] = i
-                left.append((i, queue))
-        queues = left
+            if any(filling.take(row) for row in waiting[i]):
+                owners.append(i)
+            else:
+                del waiting[i]
     return owners

@@ -21,6 +21,8 @@ from curate.shards import ShardWriter
 from curate.step import Step, execute
 
 Array = npt.NDArray[np.float32]
+# No process is started, which takes longer than what these tests do.
+ALONE = Resources(workers=1)
 
 
 def talks(rows: int) -> list[Conversation]:

@@ -17,7 +17,7 @@ from curate.select.farthest import Farthest
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import beside, pool
-from tests.select.spaces import Array, features, random_vectors, talks, unit
+from tests.select.spaces import ALONE, Array, features, random_vectors, talks, unit
 
 
 def made(tmp_path: Path, vectors: Array, **options: object) -> tuple[Dataset, Dataset]:
@@ -27,9 +27,8 @@ def made(tmp_path: Path, vectors: Array, **options: object) -> tuple[Dataset, Da
 
 def picks(tmp_path: Path, vectors: Array, budget: int, **config: object) -> Dataset:
     docs, space = made(tmp_path, vectors)
-    return selected(
-        tmp_path, [docs], {"vectors": space}, budget=budget, k_center={"features": "vectors", "first": "00000", **config}
-    )
+    arguments = {"features": "vectors", "first": "00000", **config}
+    return selected(tmp_path, [docs], {"vectors": space}, resources=ALONE, budget=budget, k_center=arguments)
 
 
 def plain(vectors: Array, count: int) -> list[int]:
@@ -44,7 +43,10 @@ def plain(vectors: Array, count: int) -> list[int]:
 
 
 @given(
-    seed=st.integers(0, 10_000), count=st.integers(2, 60), width=st.integers(2, 9), different=st.sampled_from([None, 5, 30])
+    seed=st.integers(0, 10_000),
+    count=st.integers(2, 60),
+    width=st.integers(2, 9),
+    different=st.sampled_from([None, 5, 30]),
 )
 @settings(max_examples=60)
 def test_the_traversal_is_that_of_plain_code_and_equal_rows_come_in_order(
@@ -70,7 +72,7 @@ def test_few_working_rows_give_the_same_centres(monkeypatch: pytest.MonkeyPatch,
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(1, 4))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_the_radius_is_at_most_twice_the_best_there_is(
     tmp_path_factory: pytest.TempPathFactory, seed: int, count: int
 ) -> None:
@@ -96,7 +98,9 @@ def test_the_first_is_given_drawn_by_the_seed_or_the_medoid(tmp_path: Path) -> N
     docs, space = made(tmp_path, vectors)
 
     def first(**config: object) -> str:
-        found = selected(tmp_path, [docs], {"v": space}, budget=3, k_center={"features": "v", **config})
+        found = selected(
+            tmp_path, [docs], {"v": space}, resources=ALONE, budget=3, k_center={"features": "v", **config}
+        )
         return taken(found)[0]
 
     assert first(first="00017") == "00017"
@@ -111,9 +115,10 @@ def test_earlier_picks_are_centres_from_the_start_and_not_taken_again(tmp_path: 
     vectors = random_vectors(4, 50, 5)
     docs, space = made(tmp_path, vectors)
     both = {"v": space}
-    whole = selected(tmp_path, [docs], both, budget=20, k_center={"features": "v", "first": "00003"})
-    one = selected(tmp_path, [docs], both, budget=12, k_center={"features": "v", "first": "00003"})
-    two = selected(tmp_path, [docs], {**both, "one": one}, budget=8, k_center={"features": "v", "already": "one"})
+    whole = selected(tmp_path, [docs], both, resources=ALONE, budget=20, k_center={"features": "v", "first": "00003"})
+    one = selected(tmp_path, [docs], both, resources=ALONE, budget=12, k_center={"features": "v", "first": "00003"})
+    again = {"features": "v", "already": "one"}
+    two = selected(tmp_path, [docs], {**both, "one": one}, resources=ALONE, budget=8, k_center=again)
     assert taken(one) + taken(two) == taken(whole)
     assert sum(row["reason"] == "taken by one" for row in rows(two)) == 12
 
@@ -121,14 +126,14 @@ def test_earlier_picks_are_centres_from_the_start_and_not_taken_again(tmp_path: 
 def test_rows_without_a_feature_are_left_out_with_its_reason(tmp_path: Path) -> None:
     vectors = random_vectors(5, 20, 3)
     docs, space = made(tmp_path, vectors, reasons=["no-text" if i % 4 == 0 else None for i in range(20)])
-    found = rows(selected(tmp_path, [docs], {"v": space}, budget=1.0, k_center={"features": "v"}))
+    found = rows(selected(tmp_path, [docs], {"v": space}, resources=ALONE, budget=1.0, k_center={"features": "v"}))
     assert [row["id"] for row in found if row["reason"] == "no-text"] == [f"{i:05d}" for i in range(0, 20, 4)]
     assert all(np.isfinite(row["score"]) for row in found if row["keep"])
     assert sum(row["keep"] for row in found) == 15
 
 
 @given(seed=st.integers(0, 1000), most=st.integers(1, 6), limit=st.integers(3, 60))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_quotas_and_sums_are_filled_exactly(
     tmp_path_factory: pytest.TempPathFactory, seed: int, most: int, limit: int
 ) -> None:
@@ -140,7 +145,9 @@ def test_quotas_and_sums_are_filled_exactly(
     quota = {"column": "kind", "others": most}
     found = selected(tmp_path, [docs], space, budget=3 * most, quota=quota, k_center=arguments)
     assert np.bincount([int(each) % 3 for each in taken(found)]).tolist() == [most] * 3
-    by_sum = selected(tmp_path, [docs, costs], space, budget={"sum": "tokens", "limit": float(limit)}, k_center=arguments)
+    by_sum = selected(
+        tmp_path, [docs, costs], space, budget={"sum": "tokens", "limit": float(limit)}, k_center=arguments
+    )
     spent = sum(3 + int(each) % 7 for each in taken(by_sum))
     left = [3 + i % 7 for i in range(30) if f"{i:05d}" not in taken(by_sum)]
     assert spent <= limit and all(spent + cost > limit for cost in left)
