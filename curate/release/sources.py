@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curate.chat.messages import MESSAGES, content_of
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 
@@ -34,9 +35,12 @@ class Sources:
             ConfigError: none has text, two have `keep`, or two have the same column.
         """
         columns = {role: dataset.schema().names for role, dataset in inputs.items()}
-        text = next((role for role, names in columns.items() if "text" in names), None)
+        text = next((role for role, names in columns.items() if {"text", "messages"}.intersection(names)), None)
         if text is None:
-            raise ConfigError("none of the inputs of the release has a `text` column; name the documents in `from`")
+            raise ConfigError(
+                "none of the inputs of the release has `text` or `messages`; name the documents or conversations "
+                "in `from`"
+            )
         judges = [role for role, names in columns.items() if role != text and "keep" in names]
         if len(judges) > 1:
             names = " and ".join(inputs[role].manifest.step for role in judges)
@@ -54,14 +58,24 @@ class Sources:
             raise ConfigError(f"the column {name!r} of {step} is in another input too; give one of them another name")
         return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
 
+    @property
+    def content(self) -> pa.Field:
+        """The column of the documents, or that of the conversations."""
+        name = content_of(self.documents.schema().names)
+        return pa.field(name, pa.large_string() if name == "text" else MESSAGES)
+
     def schema(self) -> pa.Schema:
-        """id, text, source, the documents' own columns, then the columns beside them."""
+        """id, the content, source, the documents' own columns, then the columns beside them."""
         own = self.documents.schema()
-        fields = {"id": pa.string(), "text": pa.large_string(), "source": pa.string()}
+        fields = {"id": pa.string(), self.content.name: self.content.type, "source": pa.string()}
         fields.update({field.name: field.type for field in own if field.name not in fields})
         for dataset in self.beside:
             fields.update({field.name: field.type for field in dataset.schema() if field.name != "id"})
         return pa.schema(list(fields.items()))
+
+    def rejected_schema(self) -> pa.Schema:
+        """id, the content, source and the reason."""
+        return pa.schema([("id", pa.string()), self.content, ("source", pa.string()), ("reason", pa.string())])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The worker of a release: joins the shards of one file, keeps what is to be kept, and says what it wrote.
 
-receipt = WriteFile(sources, schema, rejected=False, folder=folder, scratch=scratch)(task)
+receipt = WriteFile(sources, schema, rejected=None, folder=folder, scratch=scratch)(task)
 """
 
 from __future__ import annotations
@@ -25,10 +25,6 @@ from curate.step import Receipt
 
 RELEASE, MANIFEST = "release", "MANIFEST.json"
 DEFAULT, REJECTED = "default", "rejected"
-
-REJECTED_SCHEMA = pa.schema(
-    [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("reason", pa.string())]
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class WriteFile:
 
     sources: Sources
     schema: pa.Schema
-    rejected: bool
+    rejected: pa.Schema | None
     folder: str
     scratch: str
 
@@ -68,11 +64,12 @@ class WriteFile:
         counts: dict[str, int] = {}
         rows = absent = 0
         kept = ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)
-        dropped = ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", REJECTED_SCHEMA)
+        outputs = [kept]
+        if self.rejected is not None:
+            outputs.append(ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", self.rejected))
         with contextlib.ExitStack() as stack:
-            stack.enter_context(kept)
-            if self.rejected:
-                stack.enter_context(dropped)
+            for each in outputs:
+                stack.enter_context(each)
             for shard in task.shards:
                 table, keep, reasons, missing = self._judged(shard)
                 absent += missing
@@ -84,10 +81,9 @@ class WriteFile:
                     name = f"dropped:{pair['values']}"
                     counts[name] = counts.get(name, 0) + pair["counts"]
                 kept.write(table.filter(keep))
-                if self.rejected:
+                if self.rejected is not None:
                     told = table.append_column("reason", reasons).filter(out)
-                    dropped.write(told.select(REJECTED_SCHEMA.names))
-        outputs = [kept, dropped] if self.rejected else [kept]
+                    outputs[1].write(told.select(self.rejected.names))
         written = [Written(each.entry(), each.shard(RELEASE)) for each in outputs]
         with files.atomic_output(_note(self.scratch, task)) as note:
             note.write(orjson.dumps(_WRITTEN.dump_python(written, mode="json")))

@@ -15,12 +15,10 @@ from curate.config import RESOURCE
 from curate.digest import Plain
 from curate.files import ModelFile
 from curate.neural.device import Device
-from curate.shards import read_shard
 from curate.step import Job, Receipt, Result
-from curate.text.batch import TextBatch
 from curate.train.causal_lm import CARD, CSV, MIN_VOCABULARY, MODEL, SVG, train_causal_lm
 from curate.train.fasttext import Trained
-from curate.train.method import Method, Sources, datasets, result, roles
+from curate.train.method import Method, Sources, datasets, result, roles, shard_batches
 
 # With arguments that the fields below have checked.
 TRAIN: Callable[..., Trained] = train_causal_lm
@@ -83,5 +81,5 @@ class _Train:
 
 def _documents(shards: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for shard in shards:
-        for batch in read_shard(shard, ["id", "text"]):
-            yield from zip(batch.column("id").to_pylist(), TextBatch(batch.column("text")).strings(), strict=True)
+        for batch, texts in shard_batches(shard, ["id"]):
+            yield from zip(batch.column("id").to_pylist(), texts.strings(), strict=True)
