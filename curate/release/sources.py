@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curate.chat.messages import MESSAGES
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 
 # What zstd at level 3 leaves of web text in Parquet: 0.36 to 0.39 on three samples of web pages.
 COMPRESSED = 0.375
+# What a row says: a document's text, or the turns of a conversation.
+CONTENT = {"text": pa.large_string(), "messages": MESSAGES}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class Sources:
             ConfigError: none has text, two have `keep`, or two have the same column.
         """
         columns = {role: dataset.schema().names for role, dataset in inputs.items()}
-        text = next((role for role, names in columns.items() if "text" in names), None)
+        text = next((role for role, names in columns.items() if any(name in names for name in CONTENT)), None)
         if text is None:
-            raise ConfigError("none of the inputs of the release has a `text` column; name the documents in `from`")
+            raise ConfigError(
+                "none of the inputs of the release has a `text` or `messages` column; name the documents in `from`"
+            )
         judges = [role for role, names in columns.items() if role != text and "keep" in names]
         if len(judges) > 1:
             names = " and ".join(inputs[role].manifest.step for role in judges)
@@ -55,13 +60,21 @@ class Sources:
         return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
 
     def schema(self) -> pa.Schema:
-        """id, text, source, the documents' own columns, then the columns beside them."""
+        """id, text or messages, source, the documents' own columns, then the columns beside them."""
         own = self.documents.schema()
-        fields = {"id": pa.string(), "text": pa.large_string(), "source": pa.string()}
+        fields = {field.name: field.type for field in self._first(own)}
         fields.update({field.name: field.type for field in own if field.name not in fields})
         for dataset in self.beside:
             fields.update({field.name: field.type for field in dataset.schema() if field.name != "id"})
         return pa.schema(list(fields.items()))
+
+    def rejected(self) -> pa.Schema:
+        """What is told of a dropped row: id, text or messages, source, reason."""
+        return self._first(self.documents.schema()).append(pa.field("reason", pa.string()))
+
+    def _first(self, own: pa.Schema) -> pa.Schema:
+        name = next(name for name in CONTENT if name in own.names)
+        return pa.schema([("id", pa.string()), (name, CONTENT[name]), ("source", pa.string())])
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
     out: {release: {from: [docs, kept], license: cc-by-4.0}}
 
-The first dataset of `from` that has a `text` column gives the documents. The columns of the others go beside
-the text; one of them at most has `keep` and `reason`, and decides. The folder `release/` in the step's folder
-is what is published. Its MANIFEST.json is written last.
+The first dataset of `from` that has a column `text` or `messages` gives the documents, which may be conversations.
+The columns of the others go beside them; one of them at most has `keep` and `reason`, and decides. The folder
+`release/` in the step's folder is what is published. Its MANIFEST.json is written last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from curate.release.write import (
     DEFAULT,
     MANIFEST,
     REJECTED,
-    REJECTED_SCHEMA,
     RELEASE,
     WriteFile,
     Written,
@@ -133,7 +132,7 @@ def run(job: Job, config: ReleaseConfig) -> Result:
         license=config.license,
         language=tuple(config.language),
         split=config.split,
-        schemas={DEFAULT: work.schema, REJECTED: REJECTED_SCHEMA},
+        schemas={DEFAULT: work.schema, REJECTED: sources.rejected()},
         written=tuple(written),
         funnel=funnel(Dataset(job.folder, manifest), list(chain.values())),
         release=manifest,

@@ -26,10 +26,6 @@ from curate.step import Receipt
 RELEASE, MANIFEST = "release", "MANIFEST.json"
 DEFAULT, REJECTED = "default", "rejected"
 
-REJECTED_SCHEMA = pa.schema(
-    [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("reason", pa.string())]
-)
-
 
 @dataclass(frozen=True)
 class Written:
@@ -67,8 +63,9 @@ class WriteFile:
         release = files.join(self.folder, RELEASE)
         counts: dict[str, int] = {}
         rows = absent = 0
+        told = self.sources.rejected()
         kept = ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)
-        dropped = ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", REJECTED_SCHEMA)
+        dropped = ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", told)
         with contextlib.ExitStack() as stack:
             stack.enter_context(kept)
             if self.rejected:
@@ -85,8 +82,7 @@ class WriteFile:
                     counts[name] = counts.get(name, 0) + pair["counts"]
                 kept.write(table.filter(keep))
                 if self.rejected:
-                    told = table.append_column("reason", reasons).filter(out)
-                    dropped.write(told.select(REJECTED_SCHEMA.names))
+                    dropped.write(table.append_column("reason", reasons).filter(out).select(told.names))
         outputs = [kept, dropped] if self.rejected else [kept]
         written = [Written(each.entry(), each.shard(RELEASE)) for each in outputs]
         with files.atomic_output(_note(self.scratch, task)) as note:
