@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
     "neural": {"errors", "files", "config"},
-    "chat": {"errors", "files", "neural"},
+    "chat": {"errors", "files", "dataset", "shards", "neural"},
     "recipes": set(),
     **{
         stage: {
