@@ -49,7 +49,20 @@ ALLOWED: dict[str, set[str]] = {
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"chat", "config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
+    "explain": {
+        "chat",
+        "config",
+        "dataset",
+        "digest",
+        "draw",
+        "errors",
+        "explain_pick",
+        "files",
+        "score",
+        "shards",
+        "text",
+    },
+    "explain_pick": {"chat", "dataset", "select"},
 }
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
