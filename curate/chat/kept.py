@@ -66,14 +66,15 @@ def find_shards(datasets: Sequence[Dataset]) -> list[KeptShard]:
 
 def kept_ids(shard: KeptShard) -> pa.Array:
     """The ids of a shard's rows that every verdict keeps, in order; a row that one lacks is not kept."""
-    ids = _column(shard.path, "id").cast(pa.string())
+    ids = _column(shard.path, "id", pa.string())
     for path in shard.verdicts:
         if path is None:
             return ids[:0]
-        kept = _column(path, "id").filter(pc.fill_null(_column(path, "keep"), False))
-        ids = ids.filter(pc.is_in(ids, value_set=kept.cast(pa.string())))
+        kept = _column(path, "id", pa.string()).filter(pc.fill_null(_column(path, "keep", pa.bool_()), False))
+        ids = ids.filter(pc.is_in(ids, value_set=kept))
     return ids
 
 
-def _column(path: str, name: str) -> pa.Array:
-    return pa.concat_arrays([batch.column(name) for batch in read_shard(path, [name])])
+def _column(path: str, name: str, kind: pa.DataType) -> pa.Array:
+    parts = [batch.column(name).cast(kind) for batch in read_shard(path, [name])]
+    return pa.concat_arrays([pa.array([], kind), *parts])

@@ -39,11 +39,10 @@ VERSION = 1
 PIECE_ROWS = 256
 NOT_KEPT, NO_QUESTION, TOO_LONG = "not-kept", "no-question", "prompt-too-long"
 
+_READ = pa.schema([("id", pa.string()), ("messages", MESSAGES), ("source", pa.string())])
 _SCHEMA = pa.schema(
     [
-        ("id", pa.string()),
-        ("messages", MESSAGES),
-        ("source", pa.string()),
+        *_READ,
         ("answered", pa.bool_()),
         ("reason", pa.string()),
         ("tokens", pa.int32()),
@@ -143,10 +142,10 @@ class _Answer:
         self._config, self._scratch = config, scratch
 
     def __call__(self, task: _Piece) -> Receipt:
-        table = pa.Table.from_batches(list(read_shard(task.shard.path, ["id", "source", "messages"])))
-        rows = table.slice(task.start, task.rows)
-        kept = pc.is_in(rows.column("id").cast(pa.string()), value_set=kept_ids(task.shard)).to_pylist()
-        batch = ChatBatch(rows.column("messages").combine_chunks().cast(MESSAGES))
+        parts = (pa.Table.from_batches([batch]).cast(_READ) for batch in read_shard(task.shard.path, _READ.names))
+        rows = pa.concat_tables([_READ.empty_table(), *parts]).slice(task.start, task.rows).combine_chunks()
+        kept = pc.is_in(rows.column("id"), value_set=kept_ids(task.shard)).to_pylist()
+        batch = ChatBatch(rows.column("messages").combine_chunks())
         asked = [
             question(each) if keep else Refused(NOT_KEPT, "")
             for each, keep in zip(batch.conversations, kept, strict=True)

@@ -105,6 +105,11 @@ def test_the_rows_ids_and_shards_stay_and_every_row_without_an_answer_has_a_reas
     assert made.manifest.counts["answered"] == 2 and made.manifest.counts["refused:not-kept"] == 2
 
 
+def test_a_shard_without_rows_stays(shared: Path, tmp_path: Path, folder: str) -> None:
+    made = answered(tmp_path, {"docs": pool(tmp_path / "docs", [])}, folder)
+    assert rows(made) == [] and len(made.shards) == 1 and "messages" in made.schema().names
+
+
 def test_an_answer_may_be_empty(shared: Path, tmp_path: Path, folder: str) -> None:
     silent = tmp_path / "silent"
     shutil.copytree(folder, silent, copy_function=shutil.copyfile)
