@@ -49,7 +49,7 @@ def features(
         replace(
             dataset.manifest,
             kind="features",
-            config=config or {"gradient": {"optimizer": "none"}},
+            config=config or {"gradient": {"optimizer": "none", "projection": "sparse"}},
             details={"store": details.model_dump(mode="json")},
         ),
     )
