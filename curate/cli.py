@@ -172,6 +172,10 @@ def inspect(
 
 
 def _short(value: object) -> object:
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
     return value[:200] + "..." if isinstance(value, str) and len(value) > 200 else value
 
 

@@ -55,7 +55,7 @@ for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
-for stage in ("read", "score", "train", "select", "synthesize", "release", "report"):
+for stage in ("read", "score", "train", "clean", "dedup", "select", "synthesize", "release", "report"):
     ALLOWED[stage] = ALLOWED[stage] | {"chat"}
 for stage in ("select", "synthesize"):
     ALLOWED[stage] = ALLOWED[stage] | {"neural"}
