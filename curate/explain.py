@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from curate import config as configuration
 from curate import files
+from curate.chat.messages import MESSAGES, PARTS, ChatBatch
 from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.draw import sample_keys
 from curate.errors import ConfigError, ModelError
 from curate.score.fasttext_explain import moved_by
-from curate.score.step import ScoreConfig, parse
+from curate.score.step import TEXT, ScoreConfig, parse
 from curate.shards import QUARANTINE
 
 # What a selection says of a row beside its verdict.
@@ -66,6 +67,8 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
             continue
         if "source" in values:
             yield f"{head}: from {values['source']}"
+        elif "keep" not in values:
+            yield head
         if "keep" in values:
             copy = f", a copy of {values['duplicate_of']}" if values.get("duplicate_of") else ""
             yield f"{head}: {'kept' if values['keep'] else 'dropped: ' + str(values['reason'])}{copy}"
@@ -140,6 +143,14 @@ def _scorers(config: str | None) -> dict[str, ScoreConfig]:
     }
 
 
+def _scored(row: Mapping[str, object], column: str) -> object:
+    """What a scorer read of a row: its column, or the part of its conversation that is called so."""
+    turns, which = row.get("messages"), next((each for each in PARTS if each == column), None)
+    if which is None or not isinstance(turns, list) or (column == TEXT and TEXT in row):
+        return row.get(column)
+    return ChatBatch(pa.array([turns], MESSAGES)).parts(which)[0]
+
+
 def _moved(
     config: ScoreConfig,
     column: str,
@@ -152,7 +163,7 @@ def _moved(
     entry = config.entries.get(column) or config.entries.get(scorer)
     if entry is None:
         return
-    text = next((row.get(entry.column) for data, row in found if data.manifest.step == config.source), None)
+    text = next((_scored(row, entry.column) for data, row in found if data.manifest.step == config.source), None)
     score = values[column]
     if not isinstance(text, str) or not isinstance(score, float):
         return

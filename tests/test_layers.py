@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
+    "explain": {"chat", "config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
 }
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}

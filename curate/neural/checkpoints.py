@@ -105,12 +105,13 @@ def write_checkpoint(
         out.write(orjson.dumps(checkpoint.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def read_checkpoints(path: str, base_hash: str) -> list[Checkpoint]:
+def read_checkpoints(path: str, base_hash: str, *, moments: bool = True) -> list[Checkpoint]:
     """The checkpoints in a model's folder, first epoch first.
 
     Args:
         path: the folder that a fine-tuning wrote.
         base_hash: `model_hash` of the model that they are to be put into.
+        moments: whether the optimizer's state is needed.
 
     Raises:
         ModelError: there is none, one is not whole, its optimizer's state is missing, or it is of another model.
@@ -134,7 +135,7 @@ def read_checkpoints(path: str, base_hash: str) -> list[Checkpoint]:
                 f"{place}: was trained from another model ({each.base[:8]}, not {base_hash[:8]});"
                 " name the model that its `finetune` began with"
             )
-        if not os.path.isfile(os.path.join(place, OPTIMIZER)):
+        if moments and not os.path.isfile(os.path.join(place, OPTIMIZER)):
             raise ModelError(
                 f"{place}: has no {OPTIMIZER}, so the optimizer's state is not known; train it again with `finetune`,"
                 " which keeps it"

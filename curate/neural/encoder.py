@@ -58,35 +58,45 @@ class Encoder:
         Raises:
             ModelError: the encoder returns something that is not finite.
         """
-        found = np.full((len(texts), self.width), np.nan)
-        with threads(1):
-            for at in range(0, len(texts), _TEXTS_AT_ONCE):
-                self._embed(texts[at : at + _TEXTS_AT_ONCE], found[at : at + _TEXTS_AT_ONCE], batch_tokens)
+        found = np.empty((len(texts), self.width))
+        for at in range(0, len(texts), _TEXTS_AT_ONCE):
+            some = slice(at, at + _TEXTS_AT_ONCE)
+            found[some] = self.embed_tokens(self.encode(texts[some]), batch_tokens=batch_tokens)
         return found
 
-    def _embed(self, texts: Sequence[str], found: Embeddings, batch_tokens: int) -> None:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens that are read of each text, those that the tokenizer adds among them; none of an empty text."""
+        found: list[list[int]] = [[] for _ in texts]
         filled = [i for i, text in enumerate(texts) if text]
-        if not filled:
-            return
-        ids = self.tokenizer(
-            [texts[i][: self.context * _CHARS] for i in filled],
-            add_special_tokens=True,
-            split_special_tokens=True,
-            verbose=False,
-            truncation=True,
-            max_length=self.context,
-        )["input_ids"]
-        groups: dict[int, list[tuple[int, list[int]]]] = {}
-        for i, tokens in zip(filled, ids, strict=True):
-            if tokens:
-                groups.setdefault(padded(len(tokens), self.context), []).append((i, tokens))
-        for length in sorted(groups, reverse=True):
-            rows = max(1, batch_tokens // length)
-            for at in range(0, len(groups[length]), rows):
-                some = groups[length][at : at + rows]
-                found[[i for i, _ in some]] = self._mean([tokens for _, tokens in some], length)
+        if filled:
+            ids = self.tokenizer(
+                [texts[i][: self.context * _CHARS] for i in filled],
+                add_special_tokens=True,
+                split_special_tokens=True,
+                verbose=False,
+                truncation=True,
+                max_length=self.context,
+            )["input_ids"]
+            for i, tokens in zip(filled, ids, strict=True):
+                found[i] = tokens
+        return found
 
-    def _mean(self, texts: Sequence[list[int]], length: int) -> Embeddings:
+    def embed_tokens(self, texts: Sequence[Sequence[int]], *, batch_tokens: int = 8192) -> Embeddings:
+        """The embedding of each text from its tokens, as `embed`."""
+        found = np.full((len(texts), self.width), np.nan)
+        groups: dict[int, list[int]] = {}
+        for i, tokens in enumerate(texts):
+            if len(tokens):
+                groups.setdefault(padded(len(tokens), self.context), []).append(i)
+        with threads(1):
+            for length in sorted(groups, reverse=True):
+                rows = max(1, batch_tokens // length)
+                for at in range(0, len(groups[length]), rows):
+                    some = groups[length][at : at + rows]
+                    found[some] = self._mean([texts[i] for i in some], length)
+        return found
+
+    def _mean(self, texts: Sequence[Sequence[int]], length: int) -> Embeddings:
         import torch
 
         ids = np.full((len(texts), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)

@@ -20,7 +20,7 @@ from curate.report.labels import shown
 from curate.report.models import describe
 from curate.report.pool import RUN
 from curate.report.scores import Group, score_groups
-from curate.report.selection import selections
+from curate.report.selection import RANDOM, selections
 from curate.report.story import KINDS, Stage, Story, problems
 from curate.report.verdicts import Verdicts
 from curate.report.words import number, says
@@ -67,6 +67,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         selections=selections(outputs),
         unselected=any(stage.kind == "unselected" for stage in stages),
         run=RUN,
+        random=RANDOM,
         edges=edges,
         samples=samples,
         rules=[{**rule, "says": says(rule)} for rule in rules],

@@ -23,11 +23,11 @@ from curate.report.wording import Ints
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-NOT_SELECTED = "not selected"
+# Why a row that might have been taken was not: the budget was full, or the quota of its group.
+LEFT = ("not selected", "over quota")
 NEXT = 3  # rows that are shown of those with the highest scores that were not taken
 _TAKEN = ("rank", "score", "target", "nearest")
 _COLUMNS = ("keep", "reason", *_TAKEN)
-_FIXED = ("budget", "quota", "models")
 _SEED = 0  # of what is drawn for comparison
 
 
@@ -69,8 +69,8 @@ class Pick:
             for batch in dataset.read(shard, _COLUMNS):
                 rows = np.arange(start, start + batch.num_rows)
                 start += batch.num_rows
-                keep, left = batch.column("keep"), pc.equal(batch.column("reason"), NOT_SELECTED)
-                passed = _bools(pc.fill_null(left, False))
+                keep, left = batch.column("keep"), pc.is_in(batch.column("reason"), value_set=pa.array(LEFT))
+                passed = _bools(left)
                 free[rows[~_bools(keep) & ~passed]] = False
                 best = _highest(best, rows[passed], _floats(batch.column("score"))[passed])
                 tables.append(pa.table({"row": rows, **{each: batch.column(each) for each in _TAKEN}}).filter(keep))
@@ -90,7 +90,7 @@ class Pick:
     @property
     def method(self) -> str:
         """The name of its selector."""
-        return next(name for name in self.dataset.manifest.config if name not in _FIXED)
+        return str(self.dataset.manifest.details["selector"])
 
     @property
     def arguments(self) -> dict[str, Plain]:

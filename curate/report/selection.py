@@ -3,8 +3,8 @@
     found = selections(outputs)
     found[0].picks[0].copies, found[0].overlaps[0].cells[1].share
 
-A step is compared with the other select steps of the run that chose from the same pool, with a random pick of the
-same size, and with the longest answers; where the run has no step for these two, the rows are chosen here.
+A step is compared with the other select steps of the run that chose from the same pool, with as many of the longest
+answers, and with a random pick: the run's own, or one that is drawn here.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.report.models import Table
 from curate.report.picks import Pick, by_chance, longest
-from curate.report.pool import RUN, PoolRows, read_pool
+from curate.report.pool import PoolRows, read_pool
 from curate.report.samples import Row, by_id
 from curate.report.spreads import Spread, Values, labels_of, lengths_of, scores_of
-from curate.report.wording import NEAR, Ints, alike
-from curate.report.words import number, plain
+from curate.report.told import facts, reasons, settings, tables
+from curate.report.wording import Ints, alike
+from curate.report.words import number
 
 FEW = 3  # rows that are shown at each place
 PAIRS = 4  # rows that are shown beside their nearest example
-# The selectors that are compared with: what stands for each where the run has none.
-BASELINES = ("random", "longest")
+# What every step is compared with: rows that are chosen here, where the run has no step that draws some.
+RANDOM, LONGEST = "random*", "longest*"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Picked:
     turns: float
     question: float
     answer: float
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
     copies: int
     near: int
     looked: int
@@ -114,7 +117,6 @@ class Selection:
     Attributes:
         turns, question, answer: the mean of turns and the medians of characters in the whole pool.
         columns: what the overlaps are with.
-        made: which of the columns were chosen for the report, not by a step.
     """
 
     pool: str
@@ -124,7 +126,6 @@ class Selection:
     answer: float
     picks: tuple[Picked, ...]
     columns: tuple[str, ...]
-    made: tuple[str, ...]
     overlaps: tuple[Overlap, ...]
 
 
@@ -149,23 +150,19 @@ def _selection(picks: Sequence[Pick], outputs: Mapping[str, Dataset], known: Map
     targets = {digest: known[digest] for pick in picks for digest in pick.examples}
     found = read_pool(pool, picks, list(targets.values()))
     columns = tuple(pick.name for pick in picks)
-    missing = tuple(name for name in BASELINES if name not in {pick.method for pick in picks})
+    drawn = all(pick.method != "random" for pick in picks)
     lines = []
     for pick in picks:
-        count = len(pick.rows)
-        made = {
-            "random": lambda pick=pick, count=count: by_chance(found.ids, pick.open, count),
-            "longest": lambda pick=pick, count=count: longest(found.ids, found.answers, pick.open, count),
-        }
-        others = [*(None if each is pick else each.rows for each in picks), *(made[name]() for name in missing)]
+        others = [None if each is pick else each.rows for each in picks]
+        others += [by_chance(found.ids, pick.open, len(pick.rows))] if drawn else []
+        others.append(longest(found.ids, found.answers, pick.open, len(pick.rows)))
         lines.append(Overlap(pick.name, tuple(None if rows is None else _shared(pick.rows, rows) for rows in others)))
     return Selection(
         pool.manifest.step,
         pool.rows,
         *_middle(found, np.arange(pool.rows)),
         tuple(_picked(i, pick, found, outputs, known) for i, pick in enumerate(picks)),
-        (*columns, *(f"{name}*" for name in missing)),
-        missing,
+        (*columns, *([RANDOM] if drawn else []), LONGEST),
         tuple(lines),
     )
 
@@ -203,17 +200,19 @@ def _picked(
     return Picked(
         pick.name,
         pick.method,
-        _settings(pick),
+        settings(pick),
         count,
         count / pick.pool.rows,
         *_middle(found, pick.rows),
+        facts(pick),
+        tables(pick),
         found.copies[place],
         len(repeats),
         len(found.signatures[place]),
         tuple(lengths_of(pick, found)),
         tuple(scores_of(pick, outputs, known)),
         tuple(labels_of(pick, outputs, known)),
-        _reasons(pick),
+        reasons(pick),
         tuple(map(case, first)),
         tuple(map(case, last)),
         tuple(Case(f"score {number(score)}", shown[row]) for row, score in pick.next),
@@ -226,25 +225,6 @@ def _picked(
 def _said(rank: int, score: float, target: str | None) -> str:
     scored = [f"score {number(score)}"] if np.isfinite(score) else []
     return " · ".join([f"rank {rank:,}", *scored, *([f"for {target}"] if target else [])])
-
-
-def _settings(pick: Pick) -> str:
-    """The budget, the quotas and the selector's arguments in words."""
-    config = pick.dataset.manifest.config
-    asked: dict[str, Plain] = {"budget": config.get("budget"), "quota": config.get("quota"), **pick.arguments}
-    return ", ".join(f"{name} {_short(value)}" for name, value in asked.items() if value is not None)
-
-
-def _short(value: Plain) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key} {_short(each)}" for key, each in value.items() if each is not None)
-    return plain(value)
-
-
-def _reasons(pick: Pick) -> tuple[tuple[str, int], ...]:
-    counts = pick.dataset.manifest.counts
-    found = {name.removeprefix("first:"): rows for name, rows in counts.items() if name.startswith("first:")}
-    return tuple(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _nearest(pick: Pick, cases: Sequence[tuple[int, Case]], known: Mapping[str, Dataset]) -> Iterator[Beside]:
@@ -278,6 +258,3 @@ def _contamination(
     pairs = [Beside(Case(step, rows[seen.ids[example]]), Case("in the pool", shown[row])) for example, row in met]
     counts = [(int((each.first >= 0).sum()), int(each.picked[place].sum())) for each in (seen.questions, seen.runs)]
     return Contamination(step, len(seen.ids), counts[0], counts[1], tuple(pairs))
-
-
-__all__ = ["NEAR", "RUN", "Selection", "selections"]

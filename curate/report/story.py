@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.report.picks import NOT_SELECTED
+from curate.report.picks import LEFT
 from curate.summary import Funnel, funnel
 
 # What decides of rows, those first that stand later in a pipeline.
@@ -115,7 +115,7 @@ class Story:
         for reason, rows in each.dropped.items():
             if rows:
                 kind = "duplicate" if "duplicate" in reason else "dropped"
-                lose("unselected" if reason == NOT_SELECTED else kind, reason, rows)
+                lose("unselected" if reason in LEFT else kind, reason, rows)
         return found
 
 

@@ -2,9 +2,11 @@
 
     vectors: {features: {from: pool, embedding: {model: models/minilm, part: question}}}
 
+    costly:  {features: {from: [pool, kept], gradient: {...}}}     # of the rows that `kept` keeps, and no others
+
 The output is a dataset beside the conversations, `id`, `source`, `tokens` and `reason` (why a row has no
-feature), and the store's pieces. A piece is computed by one task, so that several workers share a shard and a
-killed run goes on at the piece where it was.
+feature), and the store's pieces. Rows that a step in `from` drops are not in it. A piece is computed by one task,
+so that several workers share a shard and a killed run goes on at the piece where it was.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import files
 from curate.chat.messages import MESSAGES, ChatBatch, Conversation
@@ -22,7 +25,10 @@ from curate.config import BadValue, Path, validate
 from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
+from curate.select.embedding_feature import EmbeddingFeature
 from curate.select.feature import Feature, Featurise
+from curate.select.gradient import Gradient
+from curate.select.rds_feature import RdsFeature
 from curate.select.store import Details, Layout, write_piece
 from curate.shards import Bad, ShardWriter, read_shard, write_quarantine
 from curate.step import Job, Receipt, Result, StepConfig
@@ -33,7 +39,11 @@ PIECE_ROWS = 1024
 # Refused for good: neither another context nor another part of the row would help.
 _QUARANTINED = ("cannot-render",)
 
-FEATURES: dict[str, type[Feature]] = {}
+FEATURES: dict[str, type[Feature]] = {
+    "embedding": EmbeddingFeature,
+    "gradient": Gradient,
+    "rds": RdsFeature,
+}
 
 _SIDE = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", pa.int32()), ("reason", pa.string())])
 
@@ -41,12 +51,12 @@ _SIDE = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", pa.i
 class FeaturesConfig(StepConfig):
     """Which conversations, and one kind of feature with its arguments."""
 
-    source: str
+    source: list[str]
     feature: Feature
 
     def inputs(self) -> dict[str, str]:
-        """The conversations."""
-        return {"from": self.source}
+        """The conversations, and the steps that keep and drop rows of them."""
+        return {"from": self.source[0], **{f"from[{i}]": name for i, name in enumerate(self.source) if i}}
 
     def models(self) -> dict[str, str]:
         """The model files of the feature."""
@@ -64,8 +74,12 @@ def parse(value: Plain, path: Path) -> FeaturesConfig:
     Raises:
         BadValue: no input, or an unknown feature or argument.
     """
-    if not isinstance(value, dict) or not isinstance(value.get("from"), str):
+    source = value.get("from") if isinstance(value, dict) else None
+    names = [source] if isinstance(source, str) else source
+    if not isinstance(value, dict) or not isinstance(names, list) or not names:
         raise BadValue(path, "`from` must name the step whose conversations get features")
+    if not all(isinstance(name, str) for name in names):
+        raise BadValue((*path, "from"), "expected the step of the conversations, or a list that begins with it")
     rest = {key: each for key, each in value.items() if key != "from"}
     if len(rest) != 1:
         raise BadValue(path, f"expected `from:` and one of {', '.join(FEATURES)} with its arguments")
@@ -73,17 +87,18 @@ def parse(value: Plain, path: Path) -> FeaturesConfig:
     if name not in FEATURES:
         raise BadValue((*path, name), f"no feature {name!r}; {nearest(name, FEATURES)}")
     feature = validate(FEATURES[name], args, (*path, name))
-    return FeaturesConfig.model_construct(source=str(value["from"]), feature=feature)
+    return FeaturesConfig.model_construct(source=[str(each) for each in names], feature=feature)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """Some rows of a shard."""
+    """Some rows of a shard; `keepers` are the shards that say which of them are kept."""
 
     name: str
     rows: int
     source: str
     start: int
+    keepers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,12 +118,19 @@ def run(job: Job, config: FeaturesConfig) -> Result:
     """
     data = job.inputs["from"]
     check_conversations(data)
+    keepers = _keepers(job)
     tasks: list[_Task] = []
     joins: list[_Join] = []
     for shard in data.shards:
         stem = shard.name.removesuffix(".parquet")
         some = [
-            _Task(f"{stem}-{i:05d}", min(PIECE_ROWS, shard.rows - start), data.path(shard), start)
+            _Task(
+                f"{stem}-{i:05d}",
+                min(PIECE_ROWS, shard.rows - start),
+                data.path(shard),
+                start,
+                tuple(each.path(shard) for each in keepers),
+            )
             for i, start in enumerate(range(0, max(1, shard.rows), PIECE_ROWS))
         ]
         tasks += some
@@ -132,6 +154,22 @@ def run(job: Job, config: FeaturesConfig) -> Result:
     return Result(receipts, {"store": details.model_dump(mode="json")}, hashes)
 
 
+def _keepers(job: Job) -> list[Dataset]:
+    """The datasets that keep and drop rows.
+
+    Raises:
+        ConfigError: one of `from` says nothing of the kind.
+    """
+    found = [data for role, data in job.inputs.items() if role.startswith("from[")]
+    for each in found:
+        if "keep" not in each.schema().names:
+            raise ConfigError(
+                f"step {job.step.name}: {each.manifest.step} keeps and drops nothing; name the conversations first "
+                "in `from`, then filter, dedup or select steps"
+            )
+    return found
+
+
 def check_conversations(data: Dataset) -> None:
     """See that a dataset holds conversations.
 
@@ -151,7 +189,8 @@ class _Compute:
         self._step, self._folder, self._scratch = step, folder, scratch
 
     def __call__(self, task: _Task) -> Receipt:
-        rows = _rows(task)
+        every = _rows(task)
+        rows = _kept(every, task.keepers)
         batch = ChatBatch(rows.column("messages").cast(MESSAGES))
         found = self._featurise(batch.conversations)
         out = [i for i, why in enumerate(found.refused) if why is not None and why.reason in _QUARANTINED]
@@ -172,6 +211,7 @@ class _Compute:
         bad = [_bad(rows, batch.conversations, i, found.refused) for i in out]
         note = {
             "rows": len(kept),
+            "dropped": every.num_rows - rows.num_rows,
             "width": self._layout.width,
             "weights": list(self._featurise.weights),
             "files": hashes,
@@ -198,6 +238,14 @@ def _rows(task: _Task) -> pa.RecordBatch:
     return pa.Table.from_batches(parts).combine_chunks().to_batches()[0] if task.rows else parts[0]
 
 
+def _kept(rows: pa.RecordBatch, keepers: Sequence[str]) -> pa.RecordBatch:
+    """The rows that every one of these shards has and keeps."""
+    for path in keepers:
+        ids = [batch.filter(batch.column("keep")).column("id") for batch in read_shard(path, ["id", "keep"])]
+        rows = rows.filter(pc.is_in(rows.column("id"), value_set=pa.chunked_array(ids, pa.string()).combine_chunks()))
+    return rows
+
+
 def _bad(rows: pa.RecordBatch, conversations: Sequence[Conversation], i: int, refused: Sequence[object]) -> Bad:
     why = refused[i]
     sample = "\n".join(turn.content for turn in conversations[i])[:100].encode("utf-8", "replace")
@@ -212,6 +260,7 @@ class _JoinShard:
     def __call__(self, task: _Join) -> Receipt:
         bad: list[Bad] = []
         counts: dict[str, int] = {}
+        dropped = 0
         with ShardWriter(files.join(self._folder, task.name), _SIDE) as writer:
             for piece in task.pieces:
                 for batch in read_shard(files.join(self._scratch, f"{piece}.parquet"), _SIDE.names):
@@ -219,9 +268,10 @@ class _JoinShard:
                     for reason in batch.column("reason").drop_null().to_pylist():
                         counts[f"refused:{reason}"] = counts.get(f"refused:{reason}", 0) + 1
                 note = orjson.loads(files.read_bytes(files.join(self._scratch, f"{piece}.json")))
+                dropped += note["dropped"]
                 bad += [
                     Bad(key, source, error, message, sample.encode())
                     for key, source, error, message, sample in note["bad"]
                 ]
         write_quarantine(self._folder, task.name, self._step, bad)
-        return Receipt(task.name, task.rows, (writer.shard,), len(bad), counts=counts)
+        return Receipt(task.name, task.rows, (writer.shard,), len(bad), dropped=dropped, counts=counts)

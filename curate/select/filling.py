@@ -128,6 +128,14 @@ class Filling:
         return ready
 
     @property
+    def expected(self) -> int:
+        """About how many rows will be taken, by the mean of what the open ones use of the budget."""
+        if self._weights is None or not self._open.any():
+            return self.count
+        mean = float(self._weights[self._open].mean())
+        return self.count if mean * self.count <= self._limit else max(1, int(self._limit / mean))
+
+    @property
     def crowded(self) -> Bools:
         """Which rows are of a group whose quota is used up."""
         if self._groups is None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from curate.select.pool import Floats, Ints, Objects, Pool
 from curate.select.selector import Verdict, best_first
 from curate.select.store import Rows, Store
 from curate.select.targets import Examples, NearTargets
+from curate.select.turns import Over as OverTasks
+from curate.select.turns import take_in_turns
 from curate.step import Job, Receipt
 
 # Rows of the store that one worker scores at a time.
@@ -49,7 +51,7 @@ class Less(NearTargets):
     """
 
     over_examples: Over = "mean"
-    over_tasks: Literal["max", "mean", "round_robin"] = "max"
+    over_tasks: OverTasks = "max"
     bootstrap: int = Field(100, ge=2)
     seed: int = Field(0, ge=0)
 
@@ -129,22 +131,6 @@ class Less(NearTargets):
         if self.over_tasks == "mean":
             return np.repeat(lengths(means.mean(axis=0, keepdims=True), weights), len(best))
         return lengths(means, weights)[best]
-
-
-def take_in_turns(orders: Sequence[Sequence[int]], filling: Filling) -> list[int]:
-    """Let tasks take rows in turns, each the first of its order that fits; for every row taken, whose it is.
-
-    A row that another task has, or that does not fit, costs no turn.
-    """
-    owners: list[int] = []
-    waiting = {task: iter(order) for task, order in enumerate(orders)}
-    while waiting:
-        for task in list(waiting):
-            if any(filling.take(row) for row in waiting[task]):
-                owners.append(task)
-            else:
-                del waiting[task]
-    return owners
 
 
 def _means(tasks: Sequence[Examples]) -> Rows:

@@ -102,6 +102,15 @@ class Pool:
         """A column of a dataset beside the pool, None where it is null or the row is absent there."""
         return _objects(self._column(dataset, column, kind))
 
+    def column(self, column: str) -> pa.Array:
+        """A column as it is, null where the row is absent.
+
+        Raises:
+            ConfigError: no input has the column.
+        """
+        owner = self._owner(column)
+        return self._column(owner, column, owner.schema().field(column).type)
+
     def _column(self, dataset: Dataset, name: str, kind: pa.DataType) -> pa.Array:
         columns = [batch.column(name) for shard in dataset.shards for batch in dataset.read(shard, [name])]
         at = self.rows_in(dataset)

@@ -25,22 +25,42 @@ from curate import files
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError, nearest
+from curate.select.balanced import Balanced
+from curate.select.bm25 import Bm25
+from curate.select.coverage import Coverage
+from curate.select.deita import Deita
+from curate.select.facility_location import FacilityLocation
 from curate.select.features import check_conversations
 from curate.select.filling import Budget, Filling, Quota, Sum
+from curate.select.k_center import KCenter
 from curate.select.less import Less
 from curate.select.pool import Objects, Pool
 from curate.select.random import Random
+from curate.select.rds import Rds
 from curate.select.selector import Selector, Verdict, best_first
 from curate.select.self_influence import SelfInfluence
+from curate.select.similarity import Similarity
+from curate.select.top import Top
+from curate.select.union import Union
 from curate.shards import ShardWriter
 from curate.step import Job, Receipt, Result, StepConfig
 
 VERSION = 1
 
 SELECTORS: dict[str, type[Selector]] = {
+    "balanced": Balanced,
+    "bm25": Bm25,
+    "coverage": Coverage,
+    "deita": Deita,
+    "facility_location": FacilityLocation,
+    "k_center": KCenter,
     "less": Less,
     "random": Random,
+    "rds": Rds,
     "self_influence": SelfInfluence,
+    "similarity": Similarity,
+    "top": Top,
+    "union": Union,
 }
 
 NOT_SELECTED = "not selected"

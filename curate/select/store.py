@@ -31,6 +31,7 @@ from curate.select.dot_kernel import TILE, products
 
 Kind = Literal["float32", "float16", "int8", "sign"]
 Rows = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 # Rows are handed out so many bytes of float32 at a time.
 _BLOCK_BYTES = 1 << 26
 
@@ -145,24 +146,33 @@ class Store:
                 yield start + at, self._read(name, slice(at, min(at + self._most, end - start)))
             start = end
 
-    def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Rows:
+    def take(self, rows: Sequence[int] | Ints) -> Rows:
         """The unit vectors of some rows, in the order asked for."""
         out = np.zeros((len(rows), self.layout.checkpoints, self.layout.width), np.float32)
-        for where, name, some in self._places(np.asarray(rows, dtype=np.int64)):
+        for where, name, some in self._places(np.asarray(rows, dtype=np.int64), self._most):
             out[where] = self._read(name, some)
         return out
 
-    def scores(self, queries: Rows, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float64]:
+    def scores(self, queries: Rows, rows: Ints | None = None) -> npt.NDArray[np.float64]:
+        """The products of `score_blocks` at once: float64 (rows, queries), NaN where a row has no feature."""
+        wanted = np.arange(len(self)) if rows is None else rows
+        found = np.empty((len(wanted), len(queries)))
+        for where, some in self.score_blocks(queries, wanted):
+            found[where] = some
+        return found
+
+    def score_blocks(self, queries: Rows, rows: Ints | None = None) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
         """The products of rows' unit vectors with those of each query, summed over checkpoints by their weights.
 
         A row's numbers depend on neither the other rows nor the other queries. Reads every row once.
 
         Args:
             queries: float32 (queries, checkpoints, width).
-            rows: which, in the order asked for; all by default.
+            rows: which; all by default.
 
         Returns:
-            float64 (rows, queries), NaN where a row has no feature.
+            The positions in `rows` of the rows of a block, and float64 (rows of it, queries), NaN where a row has no
+            feature.
 
         Raises:
             ConfigError: the queries are of other checkpoints or of another width.
@@ -176,30 +186,27 @@ class Store:
         count = len(queries)
         tiles = np.zeros((-(-count // TILE) * TILE, *shape), np.float32)
         tiles[:count] = queries
-        rows = np.arange(len(self)) if rows is None else rows
-        found = np.empty((len(rows), count))
-        for where, name, some in self._places(rows):
+        wanted = np.arange(len(self)) if rows is None else rows
+        most = max(1, min(self._most, _BLOCK_BYTES // (8 * max(1, len(tiles)))))
+        for where, name, some in self._places(wanted, most):
             codes, scales = self._codes(name, some)
             sums = np.empty((len(codes), len(tiles)))
             products(codes, scales * self.weights, tiles, sums)
             sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
-            found[where] = sums[:, :count]
-        return found
+            yield where, sums[:, :count]
 
     def piece_of(self, row: int) -> str:
         """The name of the piece that holds a row."""
         return self._names[bisect.bisect_right(self._ends, row)]
 
-    def _places(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[npt.NDArray[np.int64], str, slice | npt.NDArray[np.int64]]]:
+    def _places(self, rows: Ints, most: int) -> Iterator[tuple[Ints, str, slice | Ints]]:
         """Where rows lie, a block at a time: their positions in `rows`, the piece, and their places there."""
         owners = np.searchsorted(self._ends, rows, side="right")
         for piece in np.unique(owners):
             mine = np.flatnonzero(owners == piece)
             start = self._ends[piece - 1] if piece else 0
-            for first in range(0, len(mine), self._most):
-                where = mine[first : first + self._most]
+            for first in range(0, len(mine), most):
+                where = mine[first : first + most]
                 at = rows[where] - start
                 # A run of rows is read from the file as it lies there, without a copy.
                 run = bool((np.diff(at) == 1).all())
@@ -217,16 +224,14 @@ class Store:
         """Rows of a block."""
         return max(1, _BLOCK_BYTES // (4 * self.layout.checkpoints * self.layout.width))
 
-    def _read(self, name: str, rows: slice | npt.NDArray[np.int64]) -> Rows:
+    def _read(self, name: str, rows: slice | Ints) -> Rows:
         codes, scales = self._codes(name, rows)
         units: Rows = codes.astype(np.float32)
         if self.layout.kind in ("int8", "sign"):
             units *= scales[:, :, None].astype(np.float32)
         return units
 
-    def _codes(
-        self, name: str, rows: slice | npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int8] | Rows, npt.NDArray[np.float64]]:
+    def _codes(self, name: str, rows: slice | Ints) -> tuple[npt.NDArray[np.int8] | Rows, npt.NDArray[np.float64]]:
         """Rows as small integers, or as float32, read only, and what to multiply them by, (rows, checkpoints)."""
         codes = self._map(name, "")[rows]
         if self.layout.kind == "int8":

@@ -13,24 +13,23 @@ training was stopped and gone on with. Texts and tokens are held in memory.
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import orjson
 
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError
-from curate.files import atomic_output, content_hash, folder_hash, join, list_inputs
+from curate.files import join
 from curate.neural.device import Device, choose, deterministic, require
-from curate.neural.folder import LanguageModel, Tokenizer, check_folder, encode, load_tokenizer, quietly
+from curate.neural.folder import LanguageModel, Tokenizer, check_folder, encode, load_tokenizer
 from curate.neural.windows import token_losses
-from curate.train.causal_lm_card import curve_csv, curve_rows, curve_svg
+from curate.train.causal_lm_card import curve_rows
 from curate.train.causal_lm_data import Blocks, Split, head, pack, split_texts, train_tokenizer
 from curate.train.causal_lm_loop import Point, Schedule, Shape, Trainable, fit, new_model
 from curate.train.fasttext import Trained
+from curate.train.model_folder import MODEL, write_trained
 
-MODEL, CARD, CSV, SVG = "model", "model.json", "loss.csv", "loss.svg"
 POINTS = 10
 # The held-out texts are measured at every point of the curve: only the first of them, up to this size.
 _HELD_OUT_BYTES = 100_000
@@ -124,7 +123,7 @@ def train_causal_lm(
         )
     card = _card(settings, split, len(stream), steps * rows * context, model, curve, held)
     model.to("cpu")
-    return Trained(join(out_dir, MODEL), _write(out_dir, model, chosen, card, curve, rows * context))
+    return Trained(join(out_dir, MODEL), write_trained(out_dir, model, chosen, card, curve_rows(curve, rows * context)))
 
 
 def _check(shape: Shape, vocabulary: int, tokens: int, held_out: float, warmup: float, batch_tokens: int) -> None:
@@ -193,25 +192,3 @@ def _card(
         "learnt": {"tokens": seen, "of": stream, "epochs": round(seen / stream, 4), "loss": round(last.train_loss, 6)},
         "held_out": measured,
     }
-
-
-def _write(
-    out_dir: str, model: Trainable, tokenizer: Tokenizer, card: dict[str, Plain], curve: list[Point], step_tokens: int
-) -> Mapping[str, Plain]:
-    """Write everything, the card last and with the model's hash; the card."""
-    with tempfile.TemporaryDirectory() as folder, quietly():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        found = list_inputs(folder)
-        card["model"] = folder_hash({each.name: content_hash(each.url) for each in found})
-        for each in found:
-            with open(each.url, "rb") as stream, atomic_output(join(out_dir, MODEL, each.name)) as out:
-                out.write(stream.read())
-    rows = curve_rows(curve, step_tokens)
-    card["curve"] = [dict(row) for row in rows]
-    for name, content in ((CSV, curve_csv(rows)), (SVG, curve_svg(rows))):
-        with atomic_output(join(out_dir, name)) as out:
-            out.write(content.encode())
-    with atomic_output(join(out_dir, CARD)) as out:
-        out.write(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
-    return card

@@ -20,19 +20,20 @@ _LINES = (("train_loss", "#1f77b4", "training"), ("held_out_loss", "#d62728", "h
 def curve_rows(curve: Sequence[Point], step_tokens: int) -> list[Row]:
     """A row for each point, losses rounded to 6 decimals, null where nothing was held out."""
     values = [
-        (p.step, p.step * step_tokens, *map(_rounded, (p.train_loss, p.held_out_loss, p.bits_per_byte))) for p in curve
+        (p.step, p.step * step_tokens, *map(rounded, (p.train_loss, p.held_out_loss, p.bits_per_byte))) for p in curve
     ]
     return [dict(zip(COLUMNS, row, strict=True)) for row in values]
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """A loss as the card has it: 6 decimals, None where it is not known."""
     return None if math.isnan(value) else round(value, 6)
 
 
 def curve_csv(rows: Sequence[Row]) -> str:
     """The rows with a header; nulls are empty."""
-    lines = [",".join("" if row[name] is None else str(row[name]) for name in COLUMNS) for row in rows]
-    return "\n".join([",".join(COLUMNS), *lines]) + "\n"
+    lines = [",".join("" if value is None else str(value) for value in row.values()) for row in rows]
+    return "\n".join([",".join(rows[0]), *lines]) + "\n"
 
 
 def curve_svg(rows: Sequence[Row]) -> str:

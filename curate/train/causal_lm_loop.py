@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
-import xxhash
 
 from curate import files
 from curate.neural.folder import Model
 from curate.train.causal_lm_data import Blocks
+from curate.train.state import CHECKPOINT, load_state, save_state
 
 if TYPE_CHECKING:
     import torch
 
-CHECKPOINT = "checkpoint.safetensors"
 BETAS, DECAY, CLIP, LAST = (0.9, 0.95), 0.1, 1.0, 0.1
 
 
@@ -145,8 +144,10 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=schedule.lr, betas=BETAS, fused=True)
     path = files.join(scratch, CHECKPOINT) if scratch is not None else None
     state = _State(0, [], [])
-    if path is not None and files.exists(path):
-        state = _load(path, parameters, optimizer, identity) or state
+    saved = load_state(path, identity, parameters, optimizer) if path is not None else None
+    if saved is not None:
+        curve = [Point(int(row[0]), *row[1:]) for row in saved["curve"].tolist()]
+        state = _State(int(saved["step"]), curve, saved["losses"].tolist())
     every = -(-schedule.steps // points)
     for step in range(state.step, schedule.steps):
         ids = torch.from_numpy(blocks.rows(step * schedule.rows, (step + 1) * schedule.rows)).to(device)
@@ -165,57 +166,16 @@ def fit(
             state.curve.append(Point(state.step, math.fsum(state.losses) / len(state.losses), *measure()))
             state.losses = []
         if path is not None and state.step % checkpoint_every == 0 and state.step < schedule.steps:
-            _save(path, parameters, optimizer, identity, state)
+            save_state(path, identity, parameters, optimizer, _as_tensors(state))
     return state.curve
 
 
-def _mark(identity: str) -> int:
-    return xxhash.xxh3_64_intdigest(identity.encode()) >> 1
-
-
-def _save(
-    path: str,
-    parameters: dict[str, torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-    state: _State,
-) -> None:
-    """Write weights, moments and the curve as one safetensors file, whole or not at all."""
+def _as_tensors(state: _State) -> dict[str, torch.Tensor]:
     import torch
-    from safetensors.torch import save
 
     curve = np.asarray([[p.step, p.train_loss, p.held_out_loss, p.bits_per_byte] for p in state.curve], np.float64)
-    tensors = {
-        "mark": torch.tensor(_mark(identity)),
+    return {
         "step": torch.tensor(state.step),
         "curve": torch.from_numpy(curve.reshape(-1, 4)),
         "losses": torch.tensor(state.losses, dtype=torch.float64),
     }
-    for name, parameter in parameters.items():
-        tensors[f"weight/{name}"] = parameter.detach()
-        for key in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{key}/{name}"] = optimizer.state[parameter][key]
-    with files.atomic_output(path) as out:
-        out.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-
-
-def _load(
-    path: str, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, identity: str
-) -> _State | None:
-    """Put a checkpoint into the model and the optimizer; None where it is of another training."""
-    import torch
-    from safetensors.torch import load
-
-    tensors = load(files.read_bytes(path))
-    if int(tensors["mark"]) != _mark(identity):
-        return None
-    step = int(tensors["step"])
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"weight/{name}"])
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(step), device=parameter.device),
-                **{key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")},
-            }
-    curve = [Point(int(row[0]), *row[1:]) for row in tensors["curve"].tolist()]
-    return _State(step, curve, tensors["losses"].tolist())

@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-import orjson
 from pydantic import Field
 
-from curate import files
 from curate.config import RESOURCE
-from curate.digest import Plain
 from curate.files import ModelFile
 from curate.neural.device import Device
 from curate.step import Job, Receipt, Result
-from curate.train.causal_lm import CARD, CSV, MIN_VOCABULARY, MODEL, SVG, train_causal_lm
+from curate.train.causal_lm import MIN_VOCABULARY, train_causal_lm
 from curate.train.fasttext import Trained
-from curate.train.method import Method, Sources, datasets, result, roles, shard_batches
+from curate.train.method import Method, Sources, datasets, roles, shard_batches
+from curate.train.model_folder import trained_result
 
 # With arguments that the fields below have checked.
 TRAIN: Callable[..., Trained] = train_causal_lm
@@ -58,9 +56,7 @@ class CausalLM(Method):
         task = _Task("model", rows, tuple(shards))
         train = functools.partial(TRAIN, out_dir=job.folder, scratch=job.scratch, **arguments)
         job.map("train", functools.partial(_Train, train), [task])
-        card: dict[str, Plain] = orjson.loads(files.read_bytes(files.join(job.folder, CARD)))
-        names = sorted(each.name for each in files.list_inputs(files.join(job.folder, MODEL)))
-        return result(job, MODEL, card, [*(f"{MODEL}/{name}" for name in names), CARD, CSV, SVG])
+        return trained_result(job)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
     lm:         {train: {ngram: {from: good, order: 5}}}
     ratios:     {train: {dsir: {target: good, raw: docs}}}
     proxy:      {train: {causal_lm: {from: good, tokens: 1000000}}}
+    tuned:      {train: {finetune: {from: [pool, picks], model: models/smol}}}
     scores:     {score: {from: docs, quality: {model: classifier, label: hq}, perplexity: {model: lm}}}
 
 The output folder holds the model and its card; the model's hash enters the digest of whatever uses it.
@@ -20,6 +21,7 @@ from curate.train.correlations_method import Correlations
 from curate.train.dsir_method import Dsir
 from curate.train.embedding_method import Embedding
 from curate.train.fasttext_method import FastText
+from curate.train.finetune_method import Finetune
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
 
@@ -30,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
     "dsir": Dsir,
     "embedding": Embedding,
     "fasttext": FastText,
+    "finetune": Finetune,
     "ngram": Ngram,
     "perplexity_correlations": Correlations,
 }

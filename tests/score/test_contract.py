@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate.chat.messages import MESSAGES, ChatBatch
 from curate.neural.head import Head, Settings, save_head
-from curate.score import SCORERS
-from curate.score.scorer import Columns, Scorer
+from curate.score import CHAT_SCORERS, SCORERS
+from curate.score.scorer import Columns, ConversationScorer, Scorer
 from curate.score.step import score_batch
 from curate.text.batch import TextBatch
 from curate.text.hashed_ngrams import HashedNgrams
@@ -129,3 +130,77 @@ def test_no_splitter_runs_twice_over_a_batch_and_lines_are_found_once(models: di
         SCORERS[name](**models.get(name, {}))(batch)
     assert batch.tokenisations["treebank"] == batch.tokenisations["lines"] == 1
     assert set(batch.tokenisations.values()) == {1}
+
+
+CHATS = [
+    [("user", "Name a colour."), ("assistant", "Blue is a colour.")],
+    [],
+    [("system", "Be brief."), ("user", "Wer ist da?"), ("assistant", "Niemand."), ("user", "漢?"), ("assistant", "é")],
+    [("user", "Only asked.")],
+    [("user", "A?"), ("assistant", "A")],
+    [("user", "x"), ("assistant", " ")],
+    [("user", "Say <|end|> <|pad|>"), ("assistant", "x")],
+    [("assistant", "Hello, I begin."), ("tool", "{ \x00 }"), ("assistant", "# \u200b\ufeff")],
+    [("user", "Go on."), ("assistant", "And on.")] * 100,
+    [("user", "What comes next? " * 300), ("assistant", "A very long answer. " * 300)],
+]
+ChatFactory = Callable[[], ConversationScorer]
+
+
+@pytest.fixture(params=sorted(CHAT_SCORERS))
+def chat_factory(request: pytest.FixtureRequest, chat_models: dict[str, dict[str, str]]) -> ChatFactory:
+    return partial(CHAT_SCORERS[request.param], **chat_models.get(request.param, {}))
+
+
+@pytest.fixture(scope="session")
+def chat_models(shared: Path) -> dict[str, dict[str, str]]:
+    """The arguments of each scorer of conversations that needs a model."""
+    tiny = {"model": str(shared / "models/tiny-llama")}
+    return {"answer_loss": tiny, "ifd_loss": tiny, "ifd_ppl": tiny}
+
+
+def test_the_two_tables_share_no_name() -> None:
+    assert not SCORERS.keys() & CHAT_SCORERS.keys()
+
+
+def test_a_conversation_has_finite_scores_or_none_with_a_reason(chat_factory: ChatFactory) -> None:
+    found = plain(chat_factory()(ChatBatch.of(CHATS)))
+    assert all(len(values) == len(CHATS) for values in found.values())
+    assert not any(isinstance(v, float) and not math.isfinite(v) for values in found.values() for v in values)
+    for i, score in enumerate(found[""]):
+        assert (score is None) == (found.get("reason", [None] * len(CHATS))[i] is not None), CHATS[i]
+
+
+def test_no_conversations_have_the_same_columns_and_types(chat_factory: ChatFactory) -> None:
+    scorer = chat_factory()
+    full, empty = scorer(ChatBatch.of(CHATS)), scorer(ChatBatch.of([]))
+    assert {n: v.type for n, v in full.items()} == {n: v.type for n, v in empty.items()}
+    assert all(len(v) == 0 for v in empty.values())
+
+
+def test_any_batching_of_conversations_gives_the_same_values(chat_factory: ChatFactory) -> None:
+    scorer = chat_factory()
+    whole = plain(scorer(ChatBatch.of(CHATS)))
+    for size in (1, 3):
+        parts = [plain(scorer(ChatBatch.of(CHATS[i : i + size]))) for i in range(0, len(CHATS), size)]
+        assert whole == {name: [v for part in parts for v in part[name]] for name in whole}
+    assert plain(scorer(ChatBatch(ChatBatch.of(CHATS).column.slice(2, 3)))) == {n: v[2:5] for n, v in whole.items()}
+
+
+def test_null_messages_count_as_no_turns(chat_factory: ChatFactory) -> None:
+    null, empty = pa.array([None], MESSAGES), pa.array([[]], MESSAGES)
+    assert plain(chat_factory()(ChatBatch(null))) == plain(chat_factory()(ChatBatch(empty)))
+
+
+def test_a_factory_of_a_conversation_scorer_travels_to_workers(chat_factory: ChatFactory) -> None:
+    again = pickle.loads(pickle.dumps(chat_factory))
+    assert plain(again()(ChatBatch.of(CHATS[:3]))) == plain(chat_factory()(ChatBatch.of(CHATS[:3])))
+
+
+def test_an_answer_of_a_megabyte_is_scored(chat_factory: ChatFactory) -> None:
+    long = [("user", "Say it."), ("assistant", "The quick brown fox jumps over the lazy dog. " * 22_000)]
+    found = plain(chat_factory()(ChatBatch.of([CHATS[0], long])))
+    assert found[""][1] is not None
+    assert {n: v[0] for n, v in found.items()} == {
+        n: v[0] for n, v in plain(chat_factory()(ChatBatch.of(CHATS[:1]))).items()
+    }

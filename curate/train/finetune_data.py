@@ -1,0 +1,151 @@
+"""What a fine-tuning learns from: the conversations that the steps beside them keep, a seeded sample, as tokens.
+
+    pools = [Pool(dataset.path, verdicts)]
+    rows = sample_rows(pools, part=0.05, seed=0)             # [("id", conversation), ...]
+    split = encode_rows(encoder, rows, held_out=0.1, seed=0)
+    split.learnt[0].tokens.supervised
+
+Which rows are sampled, which are held out and their order follow from the seed and hashes of the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from curate.chat.encode import ChatEncoder, Encoded, Refused
+from curate.chat.messages import MESSAGES, ChatBatch, Conversation
+from curate.dataset import Dataset
+from curate.draw import gumbel
+from curate.errors import ConfigError, RunError
+from curate.shards import read_shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of conversations, and the shards of the same rows in the datasets whose `keep` is obeyed."""
+
+    path: str
+    verdicts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation as tokens."""
+
+    id: str
+    tokens: Encoded
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is learnt and what is held out, in a seeded order; what was left out, by reason; a digest of all rows."""
+
+    learnt: list[Row]
+    held_out: list[Row]
+    left_out: Mapping[str, int]
+    digest: str
+
+
+def find_shards(datasets: Sequence[Dataset]) -> list[Shard]:
+    """The shards of every dataset of conversations; a dataset with `keep` is obeyed for the conversations before it.
+
+    Raises:
+        ConfigError: a dataset is neither, or the first is not of conversations.
+    """
+    found: list[tuple[Dataset, list[Dataset]]] = []
+    for data in datasets:
+        names, step = data.schema().names, data.manifest.step
+        if "messages" in names:
+            found.append((data, []))
+        elif "keep" not in names:
+            told = "documents, not conversations; read it with `conversations: auto`"
+            raise ConfigError(f"step {step}: holds {told if 'text' in names else 'neither `messages` nor `keep`'}")
+        elif not found:
+            raise ConfigError(f"step {step}: says what to keep of which conversations? name them before it")
+        else:
+            found[-1][1].append(data)
+    shards = []
+    for data, verdicts in found:
+        for each in data.shards:
+            # A shard that was given up in one of them has no verdict, so nothing of it is kept.
+            if all(each.name in verdict.names for verdict in verdicts):
+                shards.append(Shard(data.path(each), tuple(verdict.path(each.name) for verdict in verdicts)))
+    return shards
+
+
+def kept_ids(shard: Shard) -> pa.Array:
+    """The ids of a shard's rows that every verdict keeps, in order."""
+    ids = _column(shard.path, "id")
+    for path in shard.verdicts:
+        kept = _column(path, "id").filter(pc.fill_null(_column(path, "keep"), False))
+        ids = ids.filter(pc.is_in(ids, value_set=kept))
+    return ids
+
+
+def _column(path: str, name: str) -> pa.Array:
+    parts = [batch.column(name) for batch in read_shard(path, [name])]
+    return pa.concat_arrays([part.cast(pa.string()) if name == "id" else part for part in parts])
+
+
+def sample_rows(shards: Sequence[Shard], part: float | None, seed: int) -> Iterator[tuple[str, Conversation]]:
+    """The ids and conversations of the rows that are kept, or of a part of them: those of the highest noise.
+
+    Raises:
+        RunError: nothing is kept.
+    """
+    kept = [kept_ids(shard) for shard in shards]
+    count = sum(map(len, kept))
+    if not count:
+        raise RunError("no conversation to learn from is kept; look at what keeps them")
+    if part is not None:
+        ids = np.concatenate([each.to_numpy(zero_copy_only=False) for each in kept])
+        taken = np.lexsort((ids.astype(str), -gumbel(ids, seed)))[: max(1, round(part * count))]
+        wanted = pa.array(ids[taken], pa.string())
+        kept = [each.filter(pc.is_in(each, value_set=wanted)) for each in kept]
+    for shard, ids in zip(shards, kept, strict=True):
+        for batch in read_shard(shard.path, ["id", "messages"]) if len(ids) else ():
+            some = batch.filter(pc.is_in(batch.column("id").cast(pa.string()), value_set=ids))
+            conversations = ChatBatch(some.column("messages").cast(MESSAGES)).conversations
+            yield from zip(some.column("id").to_pylist(), conversations, strict=True)
+
+
+def encode_rows(encoder: ChatEncoder, rows: Iterator[tuple[str, Conversation]], *, held_out: float, seed: int) -> Split:
+    """Conversations as tokens: held out by the hash of what they say, equal ones together, ordered by that of the id.
+
+    Raises:
+        RunError: no row has a supervised token, or none is left to learn or to measure.
+    """
+    ordered = sorted(((_hash(id_.encode(), seed), id_, turns) for id_, turns in rows), key=lambda each: each[:2])
+    digest = xxhash.xxh3_128()
+    left_out: Counter[str] = Counter()
+    split = Split([], [], left_out, "")
+    for (_, id_, turns), found in zip(ordered, encoder([turns for _, _, turns in ordered]), strict=True):
+        said = orjson.dumps([list(turn) for turn in turns])
+        digest.update(xxhash.xxh3_128_digest(id_.encode()) + xxhash.xxh3_128_digest(said))
+        if isinstance(found, Refused):
+            left_out[found.reason] += 1
+        elif not found.supervised[1:].any():
+            left_out["no-supervised-token"] += 1  # a first token is predicted from nothing, so it is not learnt
+        elif _hash(said, seed) < held_out * 2.0**64:
+            split.held_out.append(Row(id_, found))
+        else:
+            split.learnt.append(Row(id_, found))
+    if not split.learnt or (held_out and not split.held_out):
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items())) or "none left out"
+        raise RunError(
+            f"{len(split.learnt)} conversations to learn and {len(split.held_out)} held out of {len(ordered)} ({why});"
+            " give it more"
+        )
+    return Split(split.learnt, split.held_out, dict(sorted(left_out.items())), digest.hexdigest())
+
+
+def _hash(data: bytes, seed: int) -> int:
+    return xxhash.xxh3_64_intdigest(data, seed)
