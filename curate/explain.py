@@ -29,6 +29,7 @@ from curate.score.fasttext_explain import moved_by
 from curate.score.step import TEXT, ScoreConfig, parse
 from curate.shards import QUARANTINE
 
+# What a selection says of a row beside its verdict.
 _TOP = 10
 _WIDTH = 60
 _SAME = 1e-5
@@ -75,11 +76,16 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
                 yield from explain_pick(dataset, values, datasets)
             continue
         for name, value in values.items():
-            if name not in ("id", "source"):
-                text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
-                yield f"    {name:<36} {text[:160]}"
+            if name == "messages" and isinstance(value, list) and "text" not in values:
+                yield from (f"    {turn['role']:<36} {_line(turn['content'])}" for turn in value)
+            elif name not in ("id", "source"):
+                yield f"    {name:<36} {f'{value:.6g}' if isinstance(value, float) else _line(value)}"
                 if dataset.manifest.step in scorers:
                     yield from _moved(scorers[dataset.manifest.step], name, values, found, datasets)
+
+
+def _line(value: object) -> str:
+    return " ".join(str(value).split())[:160]
 
 
 def _find(dataset: Dataset, row: str) -> dict[str, object] | None:
