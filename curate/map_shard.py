@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import orjson
 import pyarrow as pa
 
 from curate import files
@@ -91,7 +92,10 @@ class MapShard:
 def _quarantined(batch: pa.RecordBatch, error: Exception) -> Bad:
     names = batch.schema.names
     source = batch.column("source")[0].as_py() if "source" in names else ""
-    text = batch.column("text")[0].as_buffer() if "text" in names and batch.column("text")[0].is_valid else None
     message = " ".join(str(error).split())
-    sample = text.to_pybytes()[:200] if text is not None else b""
+    sample = b""
+    if "text" in names and batch.column("text")[0].is_valid:
+        sample = batch.column("text")[0].as_buffer().to_pybytes()[:200]
+    elif "messages" in names:
+        sample = orjson.dumps(batch.column("messages")[0].as_py(), default=str)[:200]
     return Bad(batch.column("id")[0].as_py(), source or "", type(error).__name__, message, sample)

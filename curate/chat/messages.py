@@ -21,6 +21,16 @@ Part = Literal["text", "question", "answer"]
 PARTS: tuple[Part, ...] = ("text", "question", "answer")
 
 
+def content_of(names: Iterable[str]) -> Literal["text", "messages"]:
+    """The column that holds what the rows of a dataset say: `text` of documents, `messages` of conversations.
+
+    >>> content_of(["id", "messages", "source"])
+    'messages'
+    """
+    known = set(names)
+    return "messages" if "messages" in known and "text" not in known else "text"
+
+
 class Turn(NamedTuple):
     """One message."""
 

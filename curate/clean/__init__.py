@@ -14,5 +14,7 @@ from curate.clean.cleaner import Cleaner, Columns
 from curate.clean.pii import pii
 
 CLEANERS: dict[str, Callable[..., Cleaner]] = {"c4": c4, "pii": pii}
+# Those that mean the same for a turn of a conversation; the lines that `c4` judges are those of a page.
+OF_TURNS = ("pii",)
 
-__all__ = ["CLEANERS", "Cleaner", "Columns", "c4", "pii"]
+__all__ = ["CLEANERS", "OF_TURNS", "Cleaner", "Columns", "c4", "pii"]

@@ -2,7 +2,8 @@
 
     cleaned: {clean: {from: docs, c4: {}, pii: {phone: true}}}
 
-The cleaners run in the order given. The output is a dataset of documents again, with the counts as columns.
+The cleaners run in the order given. The output is a dataset of documents again, with the counts as columns. Of
+conversations every turn is cleaned, and the counts are those of all turns; not every cleaner is made for that.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from curate import config as configuration
-from curate.clean import CLEANERS, Cleaner
+from curate.chat.messages import MESSAGES, content_of
+from curate.clean import CLEANERS, OF_TURNS, Cleaner
 from curate.config import BadValue, Path
 from curate.digest import Plain
 from curate.errors import nearest
@@ -33,7 +37,7 @@ class CleanConfig(StepConfig):
     cleaners: dict[str, BaseModel]
 
     def inputs(self) -> dict[str, str]:
-        """The documents."""
+        """The documents or conversations."""
         return {"from": self.source}
 
     def identity(self) -> dict[str, Plain]:
@@ -62,20 +66,54 @@ def parse(value: Plain, path: Path) -> CleanConfig:
 
 
 def run(job: Job, config: CleanConfig) -> Result:
-    """Clean every shard."""
+    """Clean every shard.
+
+    Raises:
+        BadValue: a cleaner of documents alone, and there are conversations.
+    """
+    content = content_of(job.inputs["from"].schema().names)
+    for name in config.cleaners:
+        if content == "messages" and name not in OF_TURNS:
+            where: Path = ("steps", job.step.name, job.step.kind, name)
+            raise BadValue(where, f"cleans documents, not conversations; of those {', '.join(OF_TURNS)} can be used")
     factories = {name: functools.partial(CLEANERS[name], **dict(args)) for name, args in config.cleaners.items()}
     return Result(
         job.map(
             "",
-            functools.partial(_make, factories, job.step.name, job.folder),
+            functools.partial(_make, factories, content, job.step.name, job.folder),
             shard_tasks(job.inputs["from"]),
         )
     )
 
 
-def _make(factories: Mapping[str, Callable[[], Cleaner]], step: str, folder: str) -> MapShard:
+def _make(factories: Mapping[str, Callable[[], Cleaner]], content: str, step: str, folder: str) -> MapShard:
     cleaners = {name: factory() for name, factory in factories.items()}
-    return MapShard(functools.partial(clean_batch, cleaners), step, folder, None)
+    return MapShard(functools.partial(_CLEAN[content], cleaners), step, folder, None)
+
+
+def clean_turns(cleaners: Mapping[str, Cleaner], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the content of every turn edited, and what each cleaner counted in all turns appended."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    messages = columns["messages"].cast(MESSAGES)
+    ends = np.cumsum(np.r_[0, pc.fill_null(pc.list_value_length(messages), 0).to_numpy()])
+    turns = messages.flatten()
+    content = turns.field("content")
+    for name, cleaner in cleaners.items():
+        texts = TextBatch(content)
+        edited, counts = cleaner(texts)
+        content = pc.if_else(pa.array(texts.valid), edited, pa.scalar(None, edited.type))
+        for suffix, values in counts.items():
+            columns[f"{name}_{suffix}" if suffix else name] = pa.array(_sums(values, ends), values.type)
+    said = pa.StructArray.from_arrays([turns.field("role"), content], fields=list(MESSAGES.value_type))
+    columns["messages"] = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), said, MESSAGES)
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def _sums(values: pa.Array, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The sum over the turns of each conversation."""
+    total = np.cumsum(np.r_[0, values.to_numpy()])
+    sums: npt.NDArray[np.int64] = total[ends[1:]] - total[ends[:-1]]
+    return sums
 
 
 def clean_batch(cleaners: Mapping[str, Cleaner], batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -87,3 +125,6 @@ def clean_batch(cleaners: Mapping[str, Cleaner], batch: pa.RecordBatch) -> pa.Re
         columns["text"] = pc.if_else(pa.array(texts.valid), edited, pa.scalar(None, edited.type))
         columns.update({f"{name}_{suffix}" if suffix else name: values for suffix, values in counts.items()})
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+_CLEAN = {"text": clean_batch, "messages": clean_turns}

@@ -1,4 +1,4 @@
-"""The `dedup` step, exact: rows whose text has the same hash are copies of the first of them.
+"""The `dedup` step, exact: rows whose text, or whose turns, have the same hash are copies of the first of them.
 
     dups: {dedup: {from: docs, exact: {normalised: true}}}
 
@@ -19,9 +19,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate import files
+from curate.chat.messages import ChatBatch, content_of
 from curate.config import Model, Path, validate
 from curate.dataset import Dataset
-from curate.dedup.normalise import text_hashes
+from curate.dedup.normalise import text_hashes, turn_hashes
 from curate.digest import Plain
 from curate.map_shard import ShardTask, shard_tasks
 from curate.shards import ShardWriter, read_shard
@@ -48,7 +49,7 @@ class Exact(Model):
     """Exact duplicates.
 
     Attributes:
-        normalised: compare texts after NFC, case folding and squeezing of white space.
+        normalised: compare texts, and the contents of turns, after NFC, case folding and squeezing of white space.
     """
 
     normalised: bool = True
@@ -61,7 +62,7 @@ class DedupConfig(StepConfig):
     exact: Exact
 
     def inputs(self) -> dict[str, str]:
-        """The documents."""
+        """The documents or conversations."""
         return {"from": self.source}
 
     def identity(self) -> dict[str, Plain]:
@@ -80,7 +81,8 @@ def run(job: Job, config: DedupConfig) -> Result:
     """Hash every shard, find the copies, write the columns."""
     documents = job.inputs["from"]
     tasks = shard_tasks(documents)
-    hashed = job.map("hash", functools.partial(_Hash, config.exact.normalised, job.scratch), tasks)
+    content = content_of(documents.schema().names)
+    hashed = job.map("hash", functools.partial(_Hash, content, config.exact.normalised, job.scratch), tasks)
     done = {receipt.task for receipt in hashed}
     tasks = [task for task in tasks if task.name in done]
     copies = find_copies(job.scratch, tasks)
@@ -106,17 +108,20 @@ def _load(path: str) -> npt.NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class _Hash:
+    content: str
     normalised: bool
     scratch: str
 
     def __call__(self, task: ShardTask) -> Receipt:
-        parts = [
-            text_hashes(TextBatch(batch.column("text")), normalised=self.normalised)
-            for batch in read_shard(task.source, ["text"])
-        ]
+        parts = [self._hashes(batch.column(0)) for batch in read_shard(task.source, [self.content])]
         hashes = np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
         _save(files.join(self.scratch, f"{task.name}.hashes.npy"), hashes)
         return Receipt(task.name, len(hashes))
+
+    def _hashes(self, column: pa.Array) -> npt.NDArray[np.uint64]:
+        if self.content == "messages":
+            return turn_hashes(ChatBatch(column), normalised=self.normalised)
+        return text_hashes(TextBatch(column), normalised=self.normalised)
 
 
 def find_copies(scratch: str, tasks: Sequence[ShardTask]) -> list[npt.NDArray[np.int64]]:

@@ -38,7 +38,7 @@ class Inputs:
             ConfigError: none has, with the nearest name.
         """
         if column not in self._where:
-            known = [name for name in self._where if name not in ("id", "text", "source")]
+            known = [name for name in self._where if name not in ("id", "text", "messages", "source")]
             remedy = nearest(column, known) if preset is None else f"put `preset: {preset}` into the score step"
             raise ConfigError(f"no column {column!r} in the inputs of the step; {remedy}")
 

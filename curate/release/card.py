@@ -90,6 +90,7 @@ def render_card(facts: Facts) -> str:
         title=facts.title,
         license=facts.license,
         split=facts.split,
+        unit="conversation" if facts.schemas[DEFAULT].names[1] == "messages" else "document",
         rows=facts.release.rows,
         rejected=sum(each.entry.rows or 0 for each in facts.of(REJECTED)),
         records=facts.funnel.records,

@@ -1,6 +1,6 @@
 """The worker of a release: joins the shards of one file, keeps what is to be kept, and says what it wrote.
 
-receipt = WriteFile(sources, schema, rejected=False, folder=folder, scratch=scratch)(task)
+receipt = WriteFile(sources, schema, rejected=None, folder=folder, scratch=scratch)(task)
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WriteFile:
 
     sources: Sources
     schema: pa.Schema
-    rejected: bool
+    rejected: pa.Schema | None
     folder: str
     scratch: str
 
@@ -63,13 +63,13 @@ class WriteFile:
         release = files.join(self.folder, RELEASE)
         counts: dict[str, int] = {}
         rows = absent = 0
-        told = self.sources.rejected()
         kept = ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)
-        dropped = ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", told)
+        outputs = [kept]
+        if self.rejected is not None:
+            outputs.append(ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", self.rejected))
         with contextlib.ExitStack() as stack:
-            stack.enter_context(kept)
-            if self.rejected:
-                stack.enter_context(dropped)
+            for each in outputs:
+                stack.enter_context(each)
             for shard in task.shards:
                 table, keep, reasons, missing = self._judged(shard)
                 absent += missing
@@ -81,9 +81,9 @@ class WriteFile:
                     name = f"dropped:{pair['values']}"
                     counts[name] = counts.get(name, 0) + pair["counts"]
                 kept.write(table.filter(keep))
-                if self.rejected:
-                    dropped.write(table.append_column("reason", reasons).filter(out).select(told.names))
-        outputs = [kept, dropped] if self.rejected else [kept]
+                if self.rejected is not None:
+                    told = table.append_column("reason", reasons).filter(out)
+                    outputs[1].write(told.select(self.rejected.names))
         written = [Written(each.entry(), each.shard(RELEASE)) for each in outputs]
         with files.atomic_output(_note(self.scratch, task)) as note:
             note.write(orjson.dumps(_WRITTEN.dump_python(written, mode="json")))

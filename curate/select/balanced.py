@@ -2,8 +2,8 @@
 
     picks: {select: {from: [pool], budget: 1000, balanced: {column: source, seed: 1}}}
 
-Every group gets the same share of the budget; what is left over goes by the draw, and what a small group cannot
-use goes to the others. Of a budget by sum, the shares are of the sum.
+Every group gets the same share of the budget; what is left over goes by a draw of the groups, and what a small
+group cannot use goes to the others. Of a budget by sum, the shares are of the sum.
 """
 
 from __future__ import annotations
@@ -32,24 +32,22 @@ class Balanced(Selector):
     seed: int = Field(0, ge=0)
 
     def select(self, job: Job, pool: Pool, filling: Filling) -> Verdict:
-        """Take the next row of the group that has least so far, of equal ones that whose draw is higher."""
+        """Take the next row of the group that has least so far, of equal ones that whose own draw is higher."""
         scores = gumbel(pool.ids, self.seed)
         names, groups = np.unique(pool.groups(self.column).astype(str), return_inverse=True)
+        turns = np.argsort(np.argsort(-gumbel(names.tolist(), self.seed), kind="stable"), kind="stable").tolist()
         order = np.array(best_first(scores, pool, pool.open), np.int64)
-        # In the order of the draw, so that the numbers of two rows say which is first.
-        sorted_ = order[np.argsort(groups[order], kind="stable")].tolist()
-        place = np.empty(len(pool), np.int64)
-        place[order] = np.arange(len(order))
+        by_group = order[np.argsort(groups[order], kind="stable")].tolist()
         ends = np.cumsum(np.bincount(groups[order], minlength=len(names))).tolist()
         at = [0, *ends[:-1]]
-        heap = [(0.0, int(place[sorted_[start]]), i) for i, start in enumerate(at) if start < ends[i]]
+        heap = [(0.0, turns[i], i) for i, start in enumerate(at) if start < ends[i]]
         heapq.heapify(heap)
         while heap and len(filling.taken) < filling.count:
-            has, _, group = heapq.heappop(heap)
-            row = sorted_[at[group]]
+            has, turn, group = heapq.heappop(heap)
+            row = by_group[at[group]]
             if filling.take(row):
                 has += filling.weight(row)
             at[group] += 1
             if at[group] < ends[group]:
-                heapq.heappush(heap, (has, int(place[sorted_[at[group]]]), group))
+                heapq.heappush(heap, (has, turn, group))
         return Verdict(scores)

@@ -19,6 +19,8 @@ from curate.select.space_kernel import Numbers
 from curate.select.targets import Examples, Vectors
 
 OverExamples = Literal["mean", "max"]
+# Rows whose vectors are held at once.
+_ROWS = 1024
 
 
 class Nearness:
@@ -29,7 +31,7 @@ class Nearness:
         self.ids: Objects = np.concatenate([each.task.ids for each in examples])
         self._queries = np.concatenate([each.vectors for each in examples])
         self._starts = np.cumsum([0, *(len(each.task) for each in examples)])
-        self._store, self._pool = vectors.store, pool
+        self._store, self._at, self._pool = vectors.store, vectors.at, pool
         self._rows = np.full(len(vectors.store), -1, np.int64)
         there = np.flatnonzero(vectors.at >= 0)
         self._rows[vectors.at[there]] = there
@@ -52,6 +54,16 @@ class Nearness:
                 scores[task, rows] = mine.mean(axis=1) if over == "mean" else mine.max(axis=1)
                 nearest[task, rows] = start + mine.argmax(axis=1)
         return scores, nearest
+
+    def between(self, rows: Sequence[int], examples: Sequence[int]) -> Floats:
+        """The cosine of each row of the pool with one example."""
+        found = np.empty(len(rows))
+        for at in range(0, len(rows), _ROWS):
+            some = slice(at, at + _ROWS)
+            vectors = self._store.take(self._at[np.asarray(rows[some], dtype=np.int64)])
+            products = np.einsum("ncd,ncd->nc", vectors, self._queries[np.asarray(examples[some])], dtype=np.float64)
+            found[some] = products @ self._store.weights
+        return found
 
     def named(self, targets: Objects, nearest: Numbers) -> Objects:
         """The id of the example of its target that is nearest to each row, None where it has no target."""

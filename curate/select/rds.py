@@ -8,8 +8,8 @@
 
 Ivison et al. 2025 (arXiv 2503.01807). With one task its examples take turns, each taking its nearest row that was
 not taken yet: a row that is already taken does not use up a turn. With several tasks the score of a row for a task
-is its largest cosine to the task's examples, and the tasks take turns. The score of a row is its largest cosine to
-any example.
+is its largest cosine to the task's examples, and the tasks take turns. The score of a row is its cosine to the
+nearest example, that of a pick to the example (or the nearest one of the task) in whose turn it was taken.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Rds(NearTargets):
         lists = _Lists(nearness, pool, filling)
         owners = take_in_turns([lists.order(example) for example in range(len(nearness.ids))], filling)
         lists.nearest[filling.taken] = owners
+        lists.scores[filling.taken] = nearness.between(filling.taken, owners)
         targets = np.full(len(pool), None, dtype=object)
         targets[np.isfinite(lists.scores)] = nearness.names[0]
         return Verdict(lists.scores, targets, nearness.named(targets, lists.nearest[None]))

@@ -73,10 +73,7 @@ class Space:
         return np.asarray(np.load(path, mmap_mode="r+", allow_pickle=False))
 
     def _joined(self, rows: Rows, at: Ints) -> Matrix:
-        if self._lengths:
-            scales = self._store.norms[at].astype(np.float64)
-        else:
-            lengths = np.sqrt(np.einsum("ncd,ncd->nc", rows, rows))
-            scales = 1 / np.where(lengths == 0, 1, lengths)
+        lengths = np.sqrt(np.einsum("ncd,ncd->nc", rows, rows))
+        scales = self._store.norms[at] if self._lengths else 1 / np.where(lengths == 0, 1, lengths)
         scaled = rows * (scales * np.sqrt(self._store.weights)).astype(np.float32)[:, :, None]
         return np.ascontiguousarray(scaled.reshape(len(rows), -1), dtype=np.float32)

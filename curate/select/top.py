@@ -10,6 +10,7 @@ middling perplexity are one for pruning (Marion et al. 2023, "When Less Is More"
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 import numpy as np
@@ -46,31 +47,37 @@ class Top(Selector):
         """Take the rows in the order; `lowest` scores a row by the column negated, `middle` by how far it is off."""
         scores = np.where(pool.open, pool.numbers(self.column), np.nan)
         rows = np.flatnonzero(pool.open)
+        whole = np.zeros(len(rows), np.int64)
         if self.debias:
-            cells = np.zeros(len(rows), np.int64)
+            cells = whole
             for column in self.debias:
-                shares = rank_shares(pool.numbers(column)[rows], np.zeros(len(rows), np.int64))
-                cells = cells * self.bins + np.floor(shares * self.bins).astype(np.int64)
-            scores[rows] = rank_shares(scores[rows], cells)
+                place, size = ranks(pool.numbers(column)[rows], whole)
+                cells = cells * self.bins + place * self.bins // (2 * size)
+            place, size = ranks(scores[rows], cells)
+            scores[rows] = place / (2 * size)
         if self.order == "lowest":
             scores = -scores
         elif self.order == "middle":
-            scores[rows] = -np.abs(rank_shares(scores[rows], np.zeros(len(rows), np.int64)) - 0.5)
+            place, size = ranks(scores[rows], whole)
+            scores[rows] = -np.abs(place - size) / (2 * size)
         filling.take_in_order(best_first(scores, pool, pool.open))
         return Verdict(scores)
 
 
-def rank_shares(values: Floats, cells: Ints) -> Floats:
-    """The rank of each value among those of its cell, from 0 (lowest) to 1, 0.5 in the middle; equal ones share it.
+def ranks(values: Floats, cells: Ints) -> tuple[Ints, Ints]:
+    """The rank of each value among those of its cell, twice it to stay whole, and how many values the cell has.
 
-    >>> rank_shares(np.array([5.0, 7.0, 7.0, 9.0]), np.zeros(4, np.int64)).tolist()
-    [0.125, 0.5, 0.5, 0.875]
+    Equal values share the mean of their ranks; `rank / (2 * size)` is between 0 and 1, 0.5 in the middle.
+
+    >>> ranks(np.array([5.0, 7.0, 7.0, 9.0]), np.zeros(4, np.int64))[0].tolist()
+    [1, 4, 4, 7]
     """
-    shares = np.empty(len(values), np.float64)
+    place, size = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
     order = np.lexsort((values, cells))
     ends = np.flatnonzero(np.diff(cells[order], append=-1)) + 1
-    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        mine = values[order[start:end]]
-        below, upto = np.searchsorted(mine, mine, "left"), np.searchsorted(mine, mine, "right")
-        shares[order[start:end]] = (below + upto) / (2 * (end - start))
-    return shares
+    for start, end in itertools.pairwise([0, *ends.tolist()]):
+        here = order[start:end]
+        mine = values[here]
+        place[here] = np.searchsorted(mine, mine, "left") + np.searchsorted(mine, mine, "right")
+        size[here] = end - start
+    return place, size

@@ -12,12 +12,10 @@ from pydantic import Field
 from curate.config import RESOURCE
 from curate.files import ModelFile
 from curate.neural.device import Device
-from curate.shards import read_shard
 from curate.step import Job, Receipt, Result
-from curate.text.batch import TextBatch
 from curate.train.causal_lm import MIN_VOCABULARY, train_causal_lm
 from curate.train.fasttext import Trained
-from curate.train.method import Method, Sources, datasets, roles
+from curate.train.method import Method, Sources, datasets, roles, shard_batches
 from curate.train.model_folder import trained_result
 
 # With arguments that the fields below have checked.
@@ -79,5 +77,5 @@ class _Train:
 
 def _documents(shards: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for shard in shards:
-        for batch in read_shard(shard, ["id", "text"]):
-            yield from zip(batch.column("id").to_pylist(), TextBatch(batch.column("text")).strings(), strict=True)
+        for batch, texts in shard_batches(shard, ["id"]):
+            yield from zip(batch.column("id").to_pylist(), texts.strings(), strict=True)

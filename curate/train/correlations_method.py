@@ -26,14 +26,13 @@ from curate.digest import Plain
 from curate.errors import RunError
 from curate.files import ModelFile
 from curate.map_shard import ShardTask
-from curate.shards import read_shard
 from curate.step import Job, Receipt, Result
 from curate.text.batch import TextBatch
 from curate.text.native import Bools, Floats, Ints
 from curate.train.correlations import Estimator, correlate, fill, order, read_matrix, read_scores
 from curate.train.fasttext import train_fasttext
 from curate.train.fasttext_method import Classifier
-from curate.train.method import Method, Sources, result, roles
+from curate.train.method import Method, Sources, result, roles, shard_batches
 
 TABLE = "domains.csv"
 LABELS = ("include", "exclude")
@@ -145,8 +144,8 @@ def _named(domains: Sequence[str], chosen: Bools) -> frozenset[str]:
 
 
 def _batches(task: ShardTask, domain: str) -> Iterator[tuple[list[str | None], TextBatch]]:
-    for batch in read_shard(task.source, [domain, "text"]):
-        yield batch.column(domain).cast("string").to_pylist(), TextBatch(batch.column("text"))
+    for batch, texts in shard_batches(task.source, [domain]):
+        yield batch.column(domain).cast("string").to_pylist(), texts
 
 
 def _texts(tasks: Sequence[ShardTask], domain: str, wanted: frozenset[str]) -> Iterator[str]:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import orjson
-import pyarrow as pa
 
 from curate.errors import RunError
 from curate.files import atomic_output
@@ -26,11 +25,11 @@ from curate.text.native import Floats, Ints
 SMOOTHING = 1e-8
 
 
-def count_texts(columns: Iterable[pa.Array], ngrams: HashedNgrams) -> Ints:
-    """How often each bucket is met in all texts; columns of strings, one batch held at a time."""
+def count_texts(batches: Iterable[TextBatch], ngrams: HashedNgrams) -> Ints:
+    """How often each bucket is met in all texts; one batch is held at a time."""
     total = np.zeros(ngrams.buckets, dtype=np.int64)
-    for column in columns:
-        total += ngrams.count(TextBatch(column))
+    for batch in batches:
+        total += ngrams.count(batch)
     return total
 
 

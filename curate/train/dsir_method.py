@@ -17,13 +17,12 @@ from pydantic import Field
 from curate import files
 from curate.digest import Plain
 from curate.map_shard import ShardTask
-from curate.shards import read_shard
 from curate.step import Job, Receipt, Result
 from curate.text.hashed_ngrams import HashedNgrams, HashName
 from curate.text.native import Ints
 from curate.text.normalise import card_path
 from curate.train.dsir import SMOOTHING, count_texts, divergence, log_weights, write_model
-from curate.train.method import Method, Sources, datasets, result, roles
+from curate.train.method import Method, Sources, datasets, result, roles, shard_batches
 
 MODEL = "model.dsir"
 _ROLES = ("target", "raw")
@@ -78,7 +77,7 @@ class _Count:
     ngrams: HashedNgrams
 
     def __call__(self, task: ShardTask) -> Receipt:
-        counts = count_texts((batch.column("text") for batch in read_shard(task.source, ["text"])), self.ngrams)
+        counts = count_texts((texts for _, texts in shard_batches(task.source)), self.ngrams)
         with files.atomic_output(files.join(self.scratch, task.name)) as out:
             out.write(counts.tobytes())
         return Receipt(task.name, task.rows)

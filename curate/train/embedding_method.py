@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate import files
+from curate.chat.messages import content_of
 from curate.config import RESOURCE
 from curate.dataset import Dataset, align
 from curate.errors import ConfigError, nearest
@@ -21,9 +22,8 @@ from curate.neural.encoder import load_encoder
 from curate.neural.head import Settings
 from curate.shards import ShardWriter, read_shard
 from curate.step import Job, Receipt, Result
-from curate.text.batch import TextBatch
 from curate.train.embedding import CARD, MODEL, Embedded, Labelled, embed_rows, fit_embedding
-from curate.train.method import Method, result, roles
+from curate.train.method import Method, result, roles, text_batch
 
 
 class Embedding(Method):
@@ -84,7 +84,7 @@ class Embedding(Method):
 
 
 def _hint(name: str, names: list[str]) -> str:
-    return nearest(name, [each for each in names if each not in ("id", "text", "source")])
+    return nearest(name, [each for each in names if each not in ("id", "text", "messages", "source")])
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,13 @@ class _Embed:
         self._inputs, self._label, self._settings, self._scratch = inputs, label, settings, scratch
 
     def __call__(self, task: _Task) -> Receipt:
-        wanted = {0: ["text"], len(self._inputs) - 1: [self._label]}
+        content: str = content_of(self._inputs[0].schema().names)
+        wanted = {0: [content], len(self._inputs) - 1: [self._label]}
         if len(self._inputs) == 1:
-            wanted = {0: ["text", self._label]}
+            wanted = {0: [content, self._label]}
         table, absent = align(self._inputs, task.name, wanted)
         labels = _numbers(table.column(self._label), self._label)
-        ids, texts = table.column("id").to_pylist(), TextBatch(table.column("text")).strings()
+        ids, texts = table.column("id").to_pylist(), text_batch(table.column(content)).strings()
         rows = [Labelled(*row) for row in zip(ids, texts, labels, strict=True)]
         found = embed_rows(self._encoder, rows, self._settings)
         ends = np.arange(0, found.embeddings.size + 1, self._encoder.width, dtype=np.int32)

@@ -16,7 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self, cast
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,11 @@ from curate.train.state import CHECKPOINT, load_state, save_state
 
 if TYPE_CHECKING:
     import torch
+
+
+class _Causal(Protocol):
+    def get_output_embeddings(self) -> torch.nn.Module: ...
+
 
 Moments = dict[str, "tuple[torch.Tensor, torch.Tensor]"]
 _MEASURED_TOKENS = 8192
@@ -264,7 +269,13 @@ def _token_losses(
         ids[i, : len(row.tokens.ids)] = row.tokens.ids
         wanted[i, : len(row.tokens.ids) - 1] = row.tokens.supervised[1:]
     read, where = torch.from_numpy(ids).to(device), torch.from_numpy(wanted).to(device)
-    logits = model(input_ids=read).logits[:, :-1][where].float()
+    # Only these positions pass through the last layer: of a large vocabulary its numbers are most of the memory.
+    head = cast(_Causal, model).get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _, states: (states[0][:, :-1][where][None],))
+    try:
+        logits = model(input_ids=read).logits[0].float()
+    finally:
+        handle.remove()
     losses = torch.nn.functional.cross_entropy(logits, read[:, 1:][where], reduction="none")
     return losses, np.nonzero(wanted)[0]
 

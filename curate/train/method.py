@@ -13,7 +13,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from curate import files
+from curate.chat.messages import ChatBatch, content_of
 from curate.config import Model, model_files, resources
 from curate.dataset import Dataset
 from curate.digest import Plain
@@ -66,8 +70,24 @@ def texts(data: Dataset) -> Iterator[str]:
 
 def shard_texts(path: str) -> Iterator[str]:
     """Every text of a shard."""
-    for batch in read_shard(path, ["text"]):
-        yield from TextBatch(batch.column("text")).strings()
+    for _, batch in shard_batches(path):
+        yield from batch.strings()
+
+
+def shard_batches(path: str, columns: Sequence[str] = ()) -> Iterator[tuple[pa.RecordBatch, TextBatch]]:
+    """The rows of a shard with some columns, and their texts as `text_batch` has them."""
+    with files.open_input(path) as stream:
+        content = content_of(pq.read_schema(stream).names)
+    for batch in read_shard(path, [*columns, content]):
+        yield batch, text_batch(batch.column(content))
+
+
+def text_batch(column: pa.Array | pa.ChunkedArray) -> TextBatch:
+    """The texts of documents, or of conversations those of all turns, as scorers of text get them too."""
+    if not pa.types.is_list(column.type):
+        return TextBatch(column)
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return TextBatch.of(ChatBatch(whole).parts("text"))
 
 
 def result(job: Job, model: str, card: Mapping[str, Plain], names: Sequence[str]) -> Result:

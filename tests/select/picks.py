@@ -28,7 +28,9 @@ def selected(
     parsed = parse({"from": [f"beside{i}" for i in range(len(source))], **config}, ("steps", "picks", "select"))
     roles = {role: known[name] for role, name in parsed.inputs().items()}
     step = Step("picks", "select", VERSION, parsed.identity(), roles, {}, lambda job: run(job, parsed))
-    return execute(step, str(tmp_path / "run"), engine or LocalEngine(), resources or Resources(), Progress("quiet"))
+    return execute(
+        step, str(tmp_path / "run"), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet")
+    )
 
 
 def taken(data: Dataset) -> list[str]:

