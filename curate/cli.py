@@ -27,7 +27,7 @@ from curate.explain import explain_row
 from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
 from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
-from curate.summary import funnel_lines
+from curate.summary import summary_lines
 
 LOG = "events.jsonl"
 
@@ -105,7 +105,7 @@ def run(
     resources = Resources(workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going)
     with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
         outputs = pipeline.run(root, engine, resources, shown)
-        for line in funnel_lines(outputs):
+        for line in summary_lines(outputs):
             shown.line(line)
         shown.line(f"report       {files.shown(files.join(folder, REPORT))}")
 
@@ -137,7 +137,7 @@ def status(
         else:
             state = f"at work, {each.tasks:,} tasks done" if each.tasks else "to do"
         _print(f"  {each.step:<14} {each.kind:<8} {state}")
-    for line in funnel_lines(open_run(run)):
+    for line in summary_lines(open_run(run)):
         _print(line)
 
 

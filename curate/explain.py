@@ -3,7 +3,8 @@
 for line in explain_row(list(outputs.values()), "1f0c22aa", "runs/pretrain/config.yaml"):
 print(line)
 
-Beneath the score of a fastText model stand the words and n-grams that moved it most.
+Beneath the score of a fastText model stand the words and n-grams that moved it most, beneath the verdict of a
+selection the rows beside it (`curate.explain_pick`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.draw import sample_keys
 from curate.errors import ConfigError, ModelError
+from curate.explain_pick import explain_pick
 from curate.score.fasttext_explain import moved_by
 from curate.score.step import TEXT, ScoreConfig, parse
 from curate.shards import QUARANTINE
 
 # What a selection says of a row beside its verdict.
-_PICKED = ("rank", "score", "target", "nearest")
 _TOP = 10
 _WIDTH = 60
 _SAME = 1e-5
@@ -73,7 +74,8 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
             copy = f", a copy of {values['duplicate_of']}" if values.get("duplicate_of") else ""
             yield f"{head}: {'kept' if values['keep'] else 'dropped: ' + str(values['reason'])}{copy}"
             yield from _verdicts(dataset, found, str(values["reason"]))
-            yield from (f"    {name:<36} {_line(values[name])}" for name in _PICKED if values.get(name) is not None)
+            if dataset.manifest.kind == "select":
+                yield from explain_pick(dataset, values, datasets)
             continue
         for name, value in values.items():
             if name == "messages" and isinstance(value, list) and "text" not in values:

@@ -22,6 +22,7 @@ import curate.release.step
 import curate.score.step
 import curate.select.features
 import curate.select.step
+import curate.synthesize.answer
 import curate.train.step
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
@@ -53,6 +54,11 @@ KINDS: dict[str, Kind[Any]] = {
     "bucket": Kind(curate.filter.bucket.VERSION, functools.partial(validate, BucketConfig), curate.filter.bucket.run),
     "features": Kind(curate.select.features.VERSION, curate.select.features.parse, curate.select.features.run),
     "select": Kind(curate.select.step.VERSION, curate.select.step.parse, curate.select.step.run),
+    "answer": Kind(
+        curate.synthesize.answer.VERSION,
+        functools.partial(validate, curate.synthesize.answer.AnswerConfig),
+        curate.synthesize.answer.run,
+    ),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 

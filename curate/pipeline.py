@@ -269,6 +269,9 @@ def _told(dataset: Dataset, there: bool, seconds: float) -> str:
         parts.append(f"{manifest.quarantined:,} quarantined")
     if manifest.failed:
         parts.append(f"{len(manifest.failed)} shards given up")
+    refused = sum(rows for name, rows in manifest.counts.items() if name.startswith("refused:"))
+    if refused:
+        parts.append(f"{refused:,} refused")
     if "kept" in manifest.counts:
         parts.append(f"{manifest.counts['kept']:,} kept")
     parts.append("already done" if there else f"{seconds:.1f} s")

@@ -1,6 +1,6 @@
-"""The funnel of a run in a few lines: every record that came in, and where it went.
+"""A run in a few lines: what its selections took, and for a release every record that came in, and where it went.
 
-for line in funnel_lines(outputs):
+for line in summary_lines(outputs):
 print(line)
 """
 
@@ -74,9 +74,9 @@ def _documents(release: Dataset, chain: Mapping[str, Dataset]) -> list[Dataset]:
     return path
 
 
-def funnel_lines(outputs: Mapping[str, Dataset]) -> list[str]:
-    """The funnel of every release of a run, as lines for a terminal."""
-    lines: list[str] = []
+def summary_lines(outputs: Mapping[str, Dataset]) -> list[str]:
+    """What every selection of a run took, then the funnel of every release, as lines for a terminal."""
+    lines = _selected(outputs)
     for dataset in outputs.values():
         if dataset.manifest.kind != "release":
             continue
@@ -95,6 +95,21 @@ def funnel_lines(outputs: Mapping[str, Dataset]) -> list[str]:
         if rest:
             lines.append(_line(rest, each.records, "dropped by other rules"))
         lines.append(_line(each.kept, each.records, f"kept: {files.shown(files.join(dataset.folder, 'release'))}"))
+    return lines
+
+
+def _selected(outputs: Mapping[str, Dataset]) -> list[str]:
+    """The picks from each pool, in the order of the run."""
+    pools: dict[str, list[Dataset]] = {}
+    for dataset in outputs.values():
+        if dataset.manifest.kind == "select":
+            pools.setdefault(dataset.manifest.inputs["from[0]"], []).append(dataset)
+    names = {dataset.manifest.digest: dataset.manifest.step for dataset in outputs.values()}
+    lines: list[str] = []
+    for digest, picks in pools.items():
+        lines.append(f"\n{picks[0].manifest.rows:,} conversations to select from in {names.get(digest, digest[:8])}")
+        for each in (pick.manifest for pick in picks):
+            lines.append(_line(each.counts["kept"], each.rows, f"{each.step}, by {each.details['selector']}"))
     return lines
 
 

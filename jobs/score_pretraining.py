@@ -17,7 +17,7 @@ from curate.engine.ray import RayEngine
 from curate.errors import CurateError
 from curate.pipeline import Pipeline
 from curate.progress import Progress
-from curate.summary import funnel_lines
+from curate.summary import summary_lines
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
     except CurateError as error:
         print(f"score_pretraining: {error}", file=sys.stderr)
         return error.exit_code
-    print("\n".join(funnel_lines(outputs)))
+    print("\n".join(summary_lines(outputs)))
     return 0
 
 

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"errors", "files"},
     "ngram": {"errors", "files", "text"},
     "neural": {"errors", "files", "config"},
-    "chat": {"errors", "files", "neural"},
+    "chat": {"errors", "files", "dataset", "shards", "neural"},
     "recipes": set(),
     **{
         stage: {
@@ -49,7 +49,20 @@ ALLOWED: dict[str, set[str]] = {
         for stage in STAGES
     },
     "summary": {"dataset", "errors", "files"},
-    "explain": {"chat", "config", "dataset", "digest", "draw", "errors", "files", "score", "shards", "text"},
+    "explain": {
+        "chat",
+        "config",
+        "dataset",
+        "digest",
+        "draw",
+        "errors",
+        "explain_pick",
+        "files",
+        "score",
+        "shards",
+        "text",
+    },
+    "explain_pick": {"chat", "dataset", "select"},
 }
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}

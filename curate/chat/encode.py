@@ -106,8 +106,7 @@ class ChatEncoder:
         if not self._chat.is_fast:
             raise ModelError(f"{path}: its tokenizer does not tell the places of tokens; it needs a tokenizer.json")
         self._template = None if template is None else TEMPLATES[template]
-        added = [str(each) for each in self._chat.added_tokens_decoder.values() if getattr(each, "special", False)]
-        self._special = sorted({*added, *self._chat.all_special_tokens} - {""})
+        self._special = special_tokens(tokenizer)
         self.special = np.array(sorted(self._chat.convert_tokens_to_ids(self._special)), dtype=np.int32)
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[Encoded | Refused]:
@@ -234,6 +233,13 @@ class ChatEncoder:
             line = " ".join(str(error).split())[:200]
             return Refused("cannot-render", f"the chat template refuses it: {line}")
         return str(text)
+
+
+def special_tokens(tokenizer: Tokenizer) -> list[str]:
+    """The tokens of a model that no content may spell, as they would begin or end a turn in the middle of one."""
+    chat = cast(_ChatTokenizer, tokenizer)
+    added = [str(each) for each in chat.added_tokens_decoder.values() if getattr(each, "special", False)]
+    return sorted({*added, *chat.all_special_tokens} - {""})
 
 
 def load_chat_encoder(path: str, *, template: str | None = None, context: int | None = None) -> ChatEncoder:

@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 Tokens = npt.NDArray[np.int32]
 # As the tokenizer holds several hundred bytes a token, texts are given to it so many characters at a time.
 _ENCODED_AT_ONCE = 1_000_000
+Kind = Literal["CausalLM", "SequenceClassification", ""]
+# The classes of transformers for a kind of model, and what it is called.
+_KINDS: dict[Kind, tuple[str, str, str]] = {
+    "CausalLM": ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "a causal language model"),
+    "SequenceClassification": (
+        "AutoModelForSequenceClassification",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        "a classifier of sequences",
+    ),
+    "": ("AutoModel", "MODEL_MAPPING", "an encoder of text"),
+}
 # What may be said to the libraries about a folder.
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 
@@ -222,8 +233,8 @@ def load_tokenizer(path: str) -> Tokenizer:
     return cast(Tokenizer, importlib.import_module("transformers").AutoTokenizer.from_pretrained(path, **_SAFE))
 
 
-def load_model(path: str, config: Config, kind: Literal["CausalLM", ""]) -> object:
-    """The model in a checked folder, in float32, to predict tokens (`CausalLM`) or to give their states.
+def load_model(path: str, config: Config, kind: Kind) -> object:
+    """The model in a checked folder, in float32: one that predicts tokens, classifies a sequence, or gives states.
 
     Raises:
         ModelError: it is of another kind, or weights are missing or of other shapes than the config says.
@@ -231,11 +242,11 @@ def load_model(path: str, config: Config, kind: Literal["CausalLM", ""]) -> obje
     import torch
 
     transformers = importlib.import_module("transformers")
-    known = transformers.MODEL_FOR_CAUSAL_LM_MAPPING if kind else transformers.MODEL_MAPPING
+    auto_name, mapping, wanted = _KINDS[kind]
+    known = getattr(transformers, mapping)
     if type(config) not in known:
-        wanted = "a causal language model" if kind else "an encoder of text"
         raise ModelError(f"{path}: {config.model_type!r} is not {wanted}; name one")
-    auto = transformers.AutoModelForCausalLM if kind else transformers.AutoModel
+    auto = getattr(transformers, auto_name)
     model, info = auto.from_pretrained(
         path,
         use_safetensors=True,

@@ -57,6 +57,19 @@ def padded(length: int, context: int) -> int:
     return min(-(-length // step) * step, context)
 
 
+def batches(
+    lm: LanguageModel, lengths: Sequence[int], context: int, batch_tokens: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Which of so many lengths share a batch, after the length that they are padded to, the longest first."""
+    groups: dict[int, list[int]] = {}
+    for i, each in enumerate(lengths):
+        groups.setdefault(padded(each, context), []).append(i)
+    for length in sorted(groups, reverse=True):
+        rows = max(1, min(batch_tokens // length, _LOGITS // (length * lm.vocabulary)))
+        for at in range(0, len(groups[length]), rows):
+            yield length, groups[length][at : at + rows]
+
+
 def perplexity(loss: float) -> float:
     """The exponential of a mean loss in nats; 8.2e307 for a loss above 709."""
     return math.exp(min(loss, _MOST))
@@ -101,14 +114,9 @@ def token_losses(
     losses = [np.zeros(len(text)) for text in texts]
     firsts = [lm.start] * len(texts) if starts is None else starts
     every = [window for i, text in enumerate(texts) for window in windows(i, len(text), context, stride)]
-    groups: dict[int, list[Window]] = {}
-    for window in every:
-        groups.setdefault(padded(window.length, context), []).append(window)
     with threads(1):
-        for length in sorted(groups, reverse=True):
-            rows = max(1, min(batch_tokens // length, _LOGITS // (length * lm.vocabulary)))
-            for at in range(0, len(groups[length]), rows):
-                _score(lm, texts, firsts, groups[length][at : at + rows], length, losses)
+        for length, some in batches(lm, [window.length for window in every], context, batch_tokens):
+            _score(lm, texts, firsts, [every[i] for i in some], length, losses)
     if not all(np.isfinite(each).all() for each in losses):
         raise ModelError(f"{lm.path}: the model gives a token no finite probability; get or train it again")
     return losses
@@ -142,3 +150,34 @@ def _score(
     for row, window in enumerate(batch):
         skipped = window.first - window.begin
         losses[window.text][window.first : window.end] = values[row, skipped : window.length]
+
+
+def next_logits(
+    lm: LanguageModel, prompts: Sequence[Tokens], tokens: Sequence[int], *, context: int, batch_tokens: int
+) -> npt.NDArray[np.float64]:
+    """The logits of some tokens as the one after each prompt, float64 (prompts, tokens).
+
+    Args:
+        lm: the model.
+        prompts: token ids, 1 to `context` of them.
+        tokens: whose logits are wanted.
+        context: how many tokens the model reads.
+        batch_tokens: about how many tokens are computed at once; changes no number.
+
+    Raises:
+        ModelError: the model returns something that is not finite.
+    """
+    import torch
+
+    found = np.zeros((len(prompts), len(tokens)))
+    with threads(1), torch.inference_mode():
+        for length, some in batches(lm, [len(each) for each in prompts], context, batch_tokens):
+            read = np.zeros((len(some), length), dtype=np.int64)
+            for row, i in enumerate(some):
+                read[row, : len(prompts[i])] = prompts[i]
+            logits = lm.model(input_ids=torch.from_numpy(read).to(lm.device)).logits
+            last = torch.stack([logits[row, len(prompts[i]) - 1, list(tokens)] for row, i in enumerate(some)])
+            found[some] = last.cpu().numpy()
+    if not np.isfinite(found).all():
+        raise ModelError(f"{lm.path}: the model gives a token no finite logit; get or train it again")
+    return found

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from curate.score.answer_loss import answer_loss
 from curate.score.c4 import c4
 from curate.score.causal_lm import causal_lm
+from curate.score.deita import deita
 from curate.score.dsir import dsir
 from curate.score.embedding import embedding
 from curate.score.fasttext import language, quality
@@ -22,6 +23,7 @@ from curate.score.ifd import ifd_loss, ifd_ppl
 from curate.score.lines import lines
 from curate.score.markup import markup
 from curate.score.perplexity import perplexity
+from curate.score.reward import reward
 from curate.score.scorer import Columns, ConversationScorer, Scorer
 from curate.score.turns import turns
 from curate.score.url import url
@@ -44,8 +46,10 @@ SCORERS: dict[str, Callable[..., Scorer]] = {
 
 CHAT_SCORERS: dict[str, Callable[..., ConversationScorer]] = {
     "answer_loss": answer_loss,
+    "deita": deita,
     "ifd_loss": ifd_loss,
     "ifd_ppl": ifd_ppl,
+    "reward": reward,
     "turns": turns,
 }
 

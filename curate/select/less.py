@@ -26,65 +26,61 @@ from pydantic import Field
 from curate import files
 from curate.digest import Plain
 from curate.select.filling import Filling
-from curate.select.noise import Over, Z, lead_errors, lengths, of_task, projection_error
+from curate.select.nearness import OverExamples
+from curate.select.noise import Z, lead_errors, lengths, of_task, projection_error
 from curate.select.pool import Floats, Ints, Objects, Pool
-from curate.select.selector import Verdict, best_first
+from curate.select.selector import Verdict
 from curate.select.store import Rows, Store
 from curate.select.targets import Examples, NearTargets
-from curate.select.turns import Over as OverTasks
-from curate.select.turns import take_in_turns
+from curate.select.turns import Over, take_over_tasks
 from curate.step import Job, Receipt
 
 # Rows of the store that one worker scores at a time.
 _ROWS = 4096
+# Projections whose noise is known; that of others depends on the gradients.
+_KNOWN = ("sparse", "dense")
 
 
 class Less(NearTargets):
     """The best rows for the targets by the cosines of gradients.
 
     Attributes:
-        over_examples: a task's score is the mean over its examples (as published), or that of the nearest one.
-        over_tasks: a row's score is that of its best task (as published), or the mean over tasks; or the tasks take
-            rows in turns, each the best that is left.
+        over_examples: a task's score is the `mean` over its examples (as published), or that of the nearest one.
+        over_tasks: a row's score is that of its best task, `max` (as published), or the `mean`; or each task in its
+            turn takes the best row that is left.
         bootstrap: how often the examples are drawn anew for the error bars.
         seed: of those draws.
     """
 
-    over_examples: Over = "mean"
-    over_tasks: OverTasks = "max"
+    over_examples: OverExamples = "mean"
+    over_tasks: Over = "max"
     bootstrap: int = Field(100, ge=2)
     seed: int = Field(0, ge=0)
 
     def select(self, job: Job, pool: Pool, filling: Filling) -> Verdict:
-        """Score every row of the store for every task; the best are taken, or the tasks take in turns."""
+        """Score every row of the store for every task, and take the best; then compare the picks with the examples."""
         store, at = self.vectors(job, pool)
         tasks = list(self.examples(job))
-        scores = np.full((len(pool), len(tasks)), np.nan)
-        scores[at >= 0] = self._by_task(job, store, tasks)[at[at >= 0]]
-        # The task that a row serves best; -1 where it has no score.
-        best = np.where(at >= 0, scores.argmax(axis=1), -1)
-        if self.over_tasks == "round_robin":
-            owners = take_in_turns([best_first(column, pool, pool.open) for column in scores.T], filling)
-            best[filling.taken] = owners
-        else:
-            filling.take_in_order(best_first(self._total(scores, best), pool, pool.open))
-        totals = self._total(scores, best)
+        names = [each.task.name for each in tasks]
+        by_task = np.full((len(tasks), len(pool)), np.nan)
+        by_task[:, at >= 0] = self._by_task(job, store, tasks)[at[at >= 0]].T
+        scores, targets = take_over_tasks(by_task, names, self.over_tasks, pool, filling)
         if not filling.taken:
-            return Verdict(totals)
-        taken = np.array(filling.taken, np.int64)
+            return Verdict(scores, targets)
+        taken = np.array(filling.taken)
+        owners = np.array([names.index(str(name)) for name in targets[taken]])
         cosines = _products(job, "picks", store, np.concatenate([each.vectors for each in tasks]), at[taken])
-        return Verdict(
-            totals,
-            np.array([None if task < 0 else tasks[task].task.name for task in best], dtype=object),
-            _nearest(tasks, cosines, best, taken),
-            {
-                "tasks": {
-                    each.task.name: {"examples": len(each.task), "picks": int((best[taken] == i).sum())}
-                    for i, each in enumerate(tasks)
-                },
-                **self._noise(store, tasks, cosines, best[taken], totals[taken]),
+        nearest: Objects = np.full(len(pool), None, dtype=object)
+        for i, (task, part) in enumerate(zip(tasks, _split(cosines, tasks), strict=True)):
+            nearest[taken[owners == i]] = task.task.ids[part[owners == i].argmax(axis=1)]
+        details: dict[str, Plain] = {
+            "tasks": {
+                name: {"examples": len(each.task), "picks": int((owners == i).sum())}
+                for i, (name, each) in enumerate(zip(names, tasks, strict=True))
             },
-        )
+            **self._noise(job, store, tasks, cosines, owners, scores[taken]),
+        }
+        return Verdict(scores, targets, nearest, details)
 
     def _by_task(self, job: Job, store: Store, tasks: Sequence[Examples]) -> Floats:
         """The scores of every row of the store for every task, float64 (rows, tasks)."""
@@ -92,45 +88,49 @@ class Less(NearTargets):
         if self.over_examples == "mean":
             return _products(job, "scores", store, _means(tasks), everything)
         found = _products(job, "scores", store, np.concatenate([each.vectors for each in tasks]), everything)
-        return np.stack([of_task(each, "max") for each in _split(found, tasks)], axis=1)
-
-    def _total(self, scores: Floats, best: Ints) -> Floats:
-        """The scores of rows from those for the tasks, float64 (rows, tasks)."""
-        if self.over_tasks == "mean":
-            return cast(Floats, scores.mean(axis=1))
-        return cast(Floats, scores.max(axis=1) if self.over_tasks == "max" else scores[np.arange(len(scores)), best])
+        return np.stack([of_task(part, "max") for part in _split(found, tasks)], axis=1)
 
     def _noise(
-        self, store: Store, tasks: Sequence[Examples], cosines: Floats, best: Ints, scores: Floats
+        self, job: Job, store: Store, tasks: Sequence[Examples], cosines: Floats, owners: Ints, scores: Floats
     ) -> dict[str, Plain]:
         """How many picks lead the cut by less than their error allows, and how large the errors are."""
-        cuts = _cuts(scores, best if self.over_tasks == "round_robin" else np.zeros_like(best))
-        projection = projection_error(scores, self._reach(tasks, best, store.weights), store.layout.width)
+
+        def total(by_task: Floats) -> Floats:
+            if self.over_tasks == "mean":
+                return cast(Floats, by_task.mean(axis=1))
+            return cast(
+                Floats, by_task.max(axis=1) if self.over_tasks == "max" else by_task[np.arange(len(owners)), owners]
+            )
+
+        cuts = _cuts(scores, owners if self.over_tasks == "round_robin" else np.zeros_like(owners))
         examples = lead_errors(
             cosines,
             [len(each.task) for each in tasks],
             self.over_examples,
-            lambda drawn: self._total(drawn, best),
+            total,
             cuts,
             draws=self.bootstrap,
             seed=self.seed,
         )
+        feature = job.inputs["features"].manifest.config.get("gradient")
+        known = isinstance(feature, dict) and feature.get("projection") in _KNOWN
+        reach = self._reach(tasks, owners, store.weights)
+        projection = projection_error(scores, reach, store.layout.width) if known else np.zeros(len(scores))
         errors = np.sqrt(projection**2 + projection[cuts] ** 2 + examples**2)
         return {
-            "cut": _told(scores.min()),
-            "error_projection": _told(np.median(projection)),
-            "error_examples": _told(np.median(examples)),
+            "error_projection": _told(projection) if known else None,
+            "error_examples": _told(examples),
             "inside_noise": int((scores - scores[cuts] < Z * errors).sum()),
         }
 
-    def _reach(self, tasks: Sequence[Examples], best: Ints, weights: Floats) -> Floats:
+    def _reach(self, tasks: Sequence[Examples], owners: Ints, weights: Floats) -> Floats:
         """The length of what every pick was compared with."""
         if self.over_examples == "max":
-            return np.ones(len(best))
+            return np.ones(len(owners))
         means = _means(tasks)
         if self.over_tasks == "mean":
-            return np.repeat(lengths(means.mean(axis=0, keepdims=True), weights), len(best))
-        return lengths(means, weights)[best]
+            return np.repeat(lengths(means.mean(axis=0, keepdims=True), weights), len(owners))
+        return lengths(means, weights)[owners]
 
 
 def _means(tasks: Sequence[Examples]) -> Rows:
@@ -143,15 +143,6 @@ def _split(cosines: Floats, tasks: Sequence[Examples]) -> list[Floats]:
     return np.split(cosines, np.cumsum([len(each.task) for each in tasks])[:-1], axis=1)
 
 
-def _nearest(tasks: Sequence[Examples], cosines: Floats, best: Ints, taken: Ints) -> Objects:
-    """The example of its task that is nearest to each pick; None for other rows."""
-    found: Objects = np.full(len(best), None, dtype=object)
-    for i, part in enumerate(_split(cosines, tasks)):
-        mine = best[taken] == i
-        found[taken[mine]] = tasks[i].task.ids[part[mine].argmax(axis=1)]
-    return found
-
-
 def _cuts(scores: Floats, groups: Ints) -> Ints:
     """For every pick the one with the lowest score in its group."""
     cuts = np.zeros(len(scores), np.int64)
@@ -161,8 +152,8 @@ def _cuts(scores: Floats, groups: Ints) -> Ints:
     return cuts
 
 
-def _told(value: float) -> float:
-    return round(float(value), 6)
+def _told(errors: Floats) -> float:
+    return round(float(np.median(errors)), 6)
 
 
 @dataclass(frozen=True)
@@ -180,8 +171,12 @@ def _products(job: Job, stage: str, store: Store, queries: Rows, at: Ints) -> Fl
     _save(path, queries)
     cut = [at[start : start + _ROWS] for start in range(0, len(at), _ROWS)]
     tasks = [_Task(f"{i:06d}", len(some), some) for i, some in enumerate(cut)]
-    receipts = job.map(stage, functools.partial(_Multiply, store, path), tasks)
-    return np.concatenate([np.zeros((0, len(queries))), *(_load(f"{path}.{each.task}.npy") for each in receipts)])
+    found = np.full((len(at), len(queries)), np.nan)
+    for receipt in job.map(stage, functools.partial(_Multiply, store, path), tasks):
+        # A stretch that was given up has no scores, so that none of its rows is taken.
+        start = int(receipt.task) * _ROWS
+        found[start : start + receipt.rows_in] = _load(f"{path}.{receipt.task}.npy")
+    return found
 
 
 def _save(path: str, array: npt.NDArray[np.generic]) -> None:

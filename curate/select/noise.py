@@ -21,14 +21,13 @@ no pick.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
+from curate.select.nearness import OverExamples
 from curate.select.pool import Floats, Ints
 from curate.select.store import Rows
 
-Over = Literal["mean", "max"]
 # A pick that leads by less than so many standard errors is inside the noise.
 Z = 2.0
 
@@ -50,7 +49,7 @@ def projection_error(scores: Floats, reach: Floats | float, width: int) -> Float
     return found
 
 
-def of_task(cosines: Floats, over: Over, times: Ints | None = None) -> Floats:
+def of_task(cosines: Floats, over: OverExamples, times: Ints | None = None) -> Floats:
     """Scores for a task: the mean or the largest of the cosines with its examples.
 
     Args:
@@ -67,7 +66,7 @@ def of_task(cosines: Floats, over: Over, times: Ints | None = None) -> Floats:
 def lead_errors(
     cosines: Floats,
     sizes: Sequence[int],
-    over: Over,
+    over: OverExamples,
     total: Callable[[Floats], Floats],
     cuts: Ints,
     *,

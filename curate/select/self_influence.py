@@ -9,15 +9,18 @@ stand among the highest scores. `order: lowest` takes the rows without them, `hi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
+from curate.config import BadValue, Path
 from curate.select.filling import Filling
+from curate.select.gradient import Gradient
 from curate.select.pool import Pool
 from curate.select.selector import Verdict, best_first
 from curate.select.targets import InFeatureSpace
-from curate.step import Job
+from curate.step import Job, StepConfig
 
 
 class SelfInfluence(InFeatureSpace):
@@ -28,6 +31,16 @@ class SelfInfluence(InFeatureSpace):
     """
 
     order: Literal["lowest", "highest"] = "lowest"
+
+    def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
+        """See that the features are plain gradients."""
+        super().check(inputs, path)
+        feature = getattr(inputs["features"], "feature", None)
+        if not isinstance(feature, Gradient) or feature.optimizer != "none":
+            raise BadValue(
+                (*path, "features"),
+                f"the step {self.features} has no plain gradients; name one with `gradient: {{optimizer: none}}`",
+            )
 
     def select(self, job: Job, pool: Pool, filling: Filling) -> Verdict:
         """Take from the lowest or from the highest."""

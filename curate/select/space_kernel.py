@@ -157,5 +157,5 @@ def gains(candidates: Ints, starts: Ints, members: Numbers, weights: Vector, cov
     for i in range(len(candidates)):
         total = 0.0
         for at in range(starts[candidates[i]], starts[candidates[i] + 1]):
-            total += max(0.0, weights[at] - covered[members[at]])
+            total += max(0.0, np.float64(weights[at]) - np.float64(covered[members[at]]))
         out[i] = total

@@ -221,6 +221,8 @@ def _details(config: SelectConfig, pool: Pool, filling: Filling, verdict: Verdic
 
 
 def _most(reasons: Objects) -> str:
+    if not len(reasons):
+        return "the pool is empty"
     names, counts = np.unique(reasons.astype(str), return_counts=True)
     told = sorted(zip(counts.tolist(), names.tolist(), strict=True), reverse=True)[:3]
     return "most have the reason " + ", ".join(f"{name} ({count:,})" for count, name in told)

@@ -1,7 +1,6 @@
 """What a fine-tuning learns from: the conversations that the steps beside them keep, a seeded sample, as tokens.
 
-    pools = [Pool(dataset.path, verdicts)]
-    rows = sample_rows(pools, part=0.05, seed=0)             # [("id", conversation), ...]
+    rows = sample_rows(find_shards([pool, picks]), part=0.05, seed=0)    # ("id", conversation), ...
     split = encode_rows(encoder, rows, held_out=0.1, seed=0)
     split.learnt[0].tokens.supervised
 
@@ -21,19 +20,11 @@ import pyarrow.compute as pc
 import xxhash
 
 from curate.chat.encode import ChatEncoder, Encoded, Refused
+from curate.chat.kept import KeptShard, kept_ids
 from curate.chat.messages import MESSAGES, ChatBatch, Conversation
-from curate.dataset import Dataset
 from curate.draw import gumbel
-from curate.errors import ConfigError, RunError
+from curate.errors import RunError
 from curate.shards import read_shard
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard of conversations, and the shards of the same rows in the datasets whose `keep` is obeyed."""
-
-    path: str
-    verdicts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,48 +45,7 @@ class Split:
     digest: str
 
 
-def find_shards(datasets: Sequence[Dataset]) -> list[Shard]:
-    """The shards of every dataset of conversations; a dataset with `keep` is obeyed for the conversations before it.
-
-    Raises:
-        ConfigError: a dataset is neither, or the first is not of conversations.
-    """
-    found: list[tuple[Dataset, list[Dataset]]] = []
-    for data in datasets:
-        names, step = data.schema().names, data.manifest.step
-        if "messages" in names:
-            found.append((data, []))
-        elif "keep" not in names:
-            told = "documents, not conversations; read it with `conversations: auto`"
-            raise ConfigError(f"step {step}: holds {told if 'text' in names else 'neither `messages` nor `keep`'}")
-        elif not found:
-            raise ConfigError(f"step {step}: says what to keep of which conversations? name them before it")
-        else:
-            found[-1][1].append(data)
-    shards = []
-    for data, verdicts in found:
-        for each in data.shards:
-            # A shard that was given up in one of them has no verdict, so nothing of it is kept.
-            if all(each.name in verdict.names for verdict in verdicts):
-                shards.append(Shard(data.path(each), tuple(verdict.path(each.name) for verdict in verdicts)))
-    return shards
-
-
-def kept_ids(shard: Shard) -> pa.Array:
-    """The ids of a shard's rows that every verdict keeps, in order."""
-    ids = _column(shard.path, "id")
-    for path in shard.verdicts:
-        kept = _column(path, "id").filter(pc.fill_null(_column(path, "keep"), False))
-        ids = ids.filter(pc.is_in(ids, value_set=kept))
-    return ids
-
-
-def _column(path: str, name: str) -> pa.Array:
-    parts = [batch.column(name) for batch in read_shard(path, [name])]
-    return pa.concat_arrays([part.cast(pa.string()) if name == "id" else part for part in parts])
-
-
-def sample_rows(shards: Sequence[Shard], part: float | None, seed: int) -> Iterator[tuple[str, Conversation]]:
+def sample_rows(shards: Sequence[KeptShard], part: float | None, seed: int) -> Iterator[tuple[str, Conversation]]:
     """The ids and conversations of the rows that are kept, or of a part of them: those of the highest noise.
 
     Raises:

@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from curate.chat.encode import TEMPLATES
+from curate.chat.kept import KeptShard, find_shards
 from curate.config import RESOURCE
 from curate.errors import nearest
 from curate.files import ModelFile
@@ -22,7 +23,7 @@ from curate.neural.device import Device
 from curate.step import Job, Receipt, Result
 from curate.train.fasttext import Trained
 from curate.train.finetune import train_finetune
-from curate.train.finetune_data import Shard, find_shards, sample_rows
+from curate.train.finetune_data import sample_rows
 from curate.train.finetune_loop import Tuning
 from curate.train.method import Method, Sources, datasets, roles
 from curate.train.model_folder import trained_result
@@ -82,7 +83,7 @@ class Finetune(Tuning, Method):
 class _Task:
     name: str
     rows: int
-    shards: tuple[Shard, ...]
+    shards: tuple[KeptShard, ...]
 
 
 @dataclass(frozen=True)

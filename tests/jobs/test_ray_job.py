@@ -1,4 +1,4 @@
-"""The Ray entry, submitted to a head that runs on this machine, writes what the command writes."""
+"""The Ray entries, submitted to a head that runs on this machine, write what the command writes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.helpers import tree
@@ -29,9 +30,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Ray head on loopback, in a process group of its own that is ended with the test."""
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Ray head on loopback, in a process group of its own that is ended with the tests."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield from _head(tmp_path_factory.mktemp("head"), monkeypatch)
+
+
+def _head(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     dashboard = free_port()
     ray = str(Path(sys.executable).parent / "ray")
     command = [
@@ -51,7 +57,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    with open(tmp_path / "head.log", "wb") as log:
+    with open(folder / "head.log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{dashboard}"
@@ -65,7 +71,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 except OSError:
                     time.sleep(0.5)
             else:
-                pytest.fail((tmp_path / "head.log").read_text()[-2000:])
+                pytest.fail((folder / "head.log").read_text()[-2000:])
             yield address
         finally:
             os.killpg(server.pid, signal.SIGTERM)
@@ -91,10 +97,37 @@ steps:
   kept: {{filter: {{from: scores, rules: [{{column: gopher_quality_words, at_least: 50}}]}}}}
   out: {{release: {{from: [docs, kept], license: cc0-1.0}}}}
 """)
+    told = submitted(tmp_path, head, "score_pretraining.py", config)
+    assert "60 records read" in told
+    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+
+
+def test_a_submitted_selection_takes_the_rows_that_the_command_takes(tmp_path: Path, head: str) -> None:
+    rows = [
+        [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": "so " * (i + 1)}]
+        for i in range(60)
+    ]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(orjson.dumps({"messages": row}) for row in rows))
+    config = tmp_path / "job.yaml"
+    config.write_text(f"""
+name: job
+steps:
+  pool: {{read: {{path: {tmp_path}/in.jsonl, conversations: messages, shard_bytes: 2000}}}}
+  lengths: {{score: {{from: pool, turns: {{}}}}}}
+  picks: {{select: {{from: [pool, lengths], budget: 6, random: {{seed: 2}}}}}}
+  out: {{release: {{from: [pool, lengths, picks], license: cc0-1.0}}}}
+""")
+    told = submitted(tmp_path, head, "select_instructions.py", config)
+    assert "6   10.0 %  picks, by random" in told
+    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+
+
+def submitted(tmp_path: Path, head: str, job: str, config: Path) -> str:
+    """What a job prints that runs a config below `ray`; the command then runs it below `local`."""
     python = sys.executable
     entry = [
         python,
-        str(ROOT / "jobs" / "score_pretraining.py"),
+        str(ROOT / "jobs" / job),
         str(config),
         "--root",
         str(tmp_path / "ray"),
@@ -107,8 +140,6 @@ steps:
             break
         time.sleep(1)  # the head answers before its agent takes jobs
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "60 records read" in done.stdout
-
     command = [
         python,
         "-m",
@@ -121,4 +152,4 @@ steps:
         "quiet",
     ]
     subprocess.run(command, check=True, timeout=240)
-    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+    return done.stdout

@@ -153,10 +153,29 @@ def chat_factory(request: pytest.FixtureRequest, chat_models: dict[str, dict[str
 
 
 @pytest.fixture(scope="session")
-def chat_models(shared: Path) -> dict[str, dict[str, str]]:
+def chat_models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """The arguments of each scorer of conversations that needs a model."""
-    tiny = {"model": str(shared / "models/tiny-llama")}
-    return {"answer_loss": tiny, "ifd_loss": tiny, "ifd_ppl": tiny}
+    tiny = str(shared / "models/tiny-llama")
+    by_model = {name: {"model": tiny} for name in ("answer_loss", "ifd_loss", "ifd_ppl")}
+    short = {"complexity_prompt": "{question}\n", "quality_prompt": "{question}\n{answer}\n"}
+    deita = {"complexity": tiny, "quality": tiny, **short}
+    return {
+        **by_model,
+        "deita": deita,
+        "reward": {"model": str(classifier(Path(tiny), tmp_path_factory.mktemp("reward")))},
+    }
+
+
+def classifier(lm: Path, folder: Path) -> Path:
+    """A language model with a head that is all ones in place of its own."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    shutil.copytree(lm, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
+    torch.nn.init.ones_(model.score.weight)
+    model.save_pretrained(folder)
+    return folder
 
 
 def test_the_two_tables_share_no_name() -> None:
@@ -200,7 +219,7 @@ def test_a_factory_of_a_conversation_scorer_travels_to_workers(chat_factory: Cha
 def test_an_answer_of_a_megabyte_is_scored(chat_factory: ChatFactory) -> None:
     long = [("user", "Say it."), ("assistant", "The quick brown fox jumps over the lazy dog. " * 22_000)]
     found = plain(chat_factory()(ChatBatch.of([CHATS[0], long])))
-    assert found[""][1] is not None
+    assert found[""][1] is not None or found["reason"][1] == "over-context"
     assert {n: v[0] for n, v in found.items()} == {
         n: v[0] for n, v in plain(chat_factory()(ChatBatch.of(CHATS[:1]))).items()
     }

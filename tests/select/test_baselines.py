@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +16,16 @@ from hypothesis import strategies as st
 from curate.chat.messages import Turn
 from curate.config import BadValue
 from curate.dataset import Dataset
+from curate.errors import ConfigError
+from curate.select.balanced import Balanced
+from curate.select.coverage import Coverage
+from curate.select.filling import Filling, Quota
 from curate.select.pool import Pool
+from curate.select.random import Random
+from curate.select.selector import Selector
 from curate.select.step import parse
-from curate.select.top import ranks
+from curate.select.top import Top, ranks
+from curate.step import Job
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import dolly, flan, pool
@@ -161,3 +169,45 @@ def test_rows_of_a_pool_of_many_shards_stand_beside_columns_that_lack_some(tmp_p
     both = Pool.of([docs, few])
     assert both.numbers("value").tolist() == [float(i) for i in range(10)]
     assert both.open.all() and both.order.tolist() == list(range(10))
+
+
+@pytest.fixture(scope="module")
+def rough(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Forty rows of four groups, many of them with equal, missing or infinite numbers and tags."""
+    values = [1.0, 1.0, None, float("nan"), 2.5, -0.0, 0.0, float("inf"), -float("inf"), 1.0]
+    columns = {
+        "value": [values[i * 7 % 10] for i in range(40)],
+        "group": ["abcd"[i * i % 4] for i in range(40)],
+        "tags": [["a", "b;c", "", "c,a", None][i % 5] for i in range(40)],
+    }
+    return plain(tmp_path_factory.mktemp("rough"), columns, shards=3)
+
+
+SOME: list[Selector] = [
+    Random(seed=3),
+    Balanced(column="group"),
+    Balanced(column="value", seed=2),
+    Top(column="value"),
+    Top(column="value", order="middle", debias=["value"], bins=2),
+    Coverage(column="tags"),
+]
+
+
+@given(selector=st.sampled_from(SOME), budget=st.integers(1, 40), others=st.integers(1, 40))
+def test_every_selector_fills_its_budget_exactly_with_open_rows_that_have_a_score(
+    rough: Dataset, selector: Selector, budget: int, others: int
+) -> None:
+    rows = Pool.of([rough])
+    selector.exclude(cast(Job, None), rows)
+    held = Counter(rows.groups("group")[rows.open])
+    room = min(int(rows.open.sum()), sum(min(count, others) for count in held.values()))
+    quota = Quota(column="group", others=others)
+    if budget > room:
+        with pytest.raises(ConfigError, match="raise the quota|lower it"):
+            Filling.of(budget, rows, quota)
+        return
+    filling = Filling.of(budget, rows, quota)
+    verdict = selector.select(cast(Job, None), rows, filling)
+    assert len(set(filling.taken)) == len(filling.taken) == budget
+    assert rows.open[filling.taken].all() and np.isfinite(verdict.scores[filling.taken]).all()
+    assert max(filling.by_group().values()) <= others

@@ -16,19 +16,14 @@ from curate.select import farthest, k_center
 from curate.select.farthest import Farthest
 from tests.helpers import rows
 from tests.select.picks import selected, taken
-from tests.select.pools import beside, pool
-from tests.select.spaces import ALONE, Array, features, random_vectors, talks, unit
-
-
-def made(tmp_path: Path, vectors: Array, **options: object) -> tuple[Dataset, Dataset]:
-    docs = pool(tmp_path / "docs", talks(len(vectors)), shards=3)
-    return docs, features(tmp_path / "vectors", docs, vectors, **options)  # type: ignore[arg-type]
+from tests.select.pools import beside
+from tests.select.spaces import ALONE, Array, random_vectors, space, unit
 
 
 def picks(tmp_path: Path, vectors: Array, budget: int, **config: object) -> Dataset:
-    docs, space = made(tmp_path, vectors)
+    docs, known = space(tmp_path, vectors)
     arguments = {"features": "vectors", "first": "00000", **config}
-    return selected(tmp_path, [docs], {"vectors": space}, resources=ALONE, budget=budget, k_center=arguments)
+    return selected(tmp_path, [docs], {"vectors": known}, resources=ALONE, budget=budget, k_center=arguments)
 
 
 def plain(vectors: Array, count: int) -> list[int]:
@@ -95,11 +90,11 @@ def test_cosine_looks_at_directions_and_l2_at_lengths_too(tmp_path: Path) -> Non
 
 def test_the_first_is_given_drawn_by_the_seed_or_the_medoid(tmp_path: Path) -> None:
     vectors = random_vectors(3, 40, 4)
-    docs, space = made(tmp_path, vectors)
+    docs, known = space(tmp_path, vectors)
 
     def first(**config: object) -> str:
         found = selected(
-            tmp_path, [docs], {"v": space}, resources=ALONE, budget=3, k_center={"features": "v", **config}
+            tmp_path, [docs], {"v": known}, resources=ALONE, budget=3, k_center={"features": "v", **config}
         )
         return taken(found)[0]
 
@@ -113,8 +108,8 @@ def test_the_first_is_given_drawn_by_the_seed_or_the_medoid(tmp_path: Path) -> N
 
 def test_earlier_picks_are_centres_from_the_start_and_not_taken_again(tmp_path: Path) -> None:
     vectors = random_vectors(4, 50, 5)
-    docs, space = made(tmp_path, vectors)
-    both = {"v": space}
+    docs, known = space(tmp_path, vectors)
+    both = {"v": known}
     whole = selected(tmp_path, [docs], both, resources=ALONE, budget=20, k_center={"features": "v", "first": "00003"})
     one = selected(tmp_path, [docs], both, resources=ALONE, budget=12, k_center={"features": "v", "first": "00003"})
     again = {"features": "v", "already": "one"}
@@ -125,9 +120,12 @@ def test_earlier_picks_are_centres_from_the_start_and_not_taken_again(tmp_path: 
 
 def test_rows_without_a_feature_are_left_out_with_its_reason(tmp_path: Path) -> None:
     vectors = random_vectors(5, 20, 3)
-    docs, space = made(tmp_path, vectors, reasons=["no-text" if i % 4 == 0 else None for i in range(20)])
-    found = rows(selected(tmp_path, [docs], {"v": space}, resources=ALONE, budget=1.0, k_center={"features": "v"}))
-    assert [row["id"] for row in found if row["reason"] == "no-text"] == [f"{i:05d}" for i in range(0, 20, 4)]
+    vectors[::4] = 0
+    docs, known = space(tmp_path, vectors)
+    found = rows(selected(tmp_path, [docs], {"v": known}, resources=ALONE, budget=1.0, k_center={"features": "v"}))
+    assert [row["id"] for row in found if row["reason"] == "no-supervised-token"] == [
+        f"{i:05d}" for i in range(0, 20, 4)
+    ]
     assert all(np.isfinite(row["score"]) for row in found if row["keep"])
     assert sum(row["keep"] for row in found) == 15
 
@@ -138,15 +136,19 @@ def test_quotas_and_sums_are_filled_exactly(
     tmp_path_factory: pytest.TempPathFactory, seed: int, most: int, limit: int
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("quota")
-    docs = pool(tmp_path / "docs", talks(30), columns={"kind": [f"k{i % 3}" for i in range(30)]})
+    docs, known = space(tmp_path, random_vectors(seed, 30, 3, different=12), kind=[f"k{i % 3}" for i in range(30)])
     costs = beside(tmp_path / "costs", docs, {"tokens": [float(3 + i % 7) for i in range(30)]})
-    space = {"v": features(tmp_path / "v", docs, random_vectors(seed, 30, 3, different=12))}
     arguments = {"features": "v", "seed": seed}
     quota = {"column": "kind", "others": most}
-    found = selected(tmp_path, [docs], space, budget=3 * most, quota=quota, k_center=arguments)
+    found = selected(tmp_path, [docs], {"v": known}, resources=ALONE, budget=3 * most, quota=quota, k_center=arguments)
     assert np.bincount([int(each) % 3 for each in taken(found)]).tolist() == [most] * 3
     by_sum = selected(
-        tmp_path, [docs, costs], space, budget={"sum": "tokens", "limit": float(limit)}, k_center=arguments
+        tmp_path,
+        [docs, costs],
+        {"v": known},
+        resources=ALONE,
+        budget={"sum": "tokens", "limit": float(limit)},
+        k_center=arguments,
     )
     spent = sum(3 + int(each) % 7 for each in taken(by_sum))
     left = [3 + i % 7 for i in range(30) if f"{i:05d}" not in taken(by_sum)]

@@ -13,10 +13,8 @@ from curate.dataset import Dataset
 from curate.engine import Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
-from curate.select.filling import Filling
-from curate.select.less import take_in_turns
 from curate.select.noise import lead_errors, lengths, projection_error
-from curate.select.pool import Floats, Pool
+from curate.select.pool import Floats
 from curate.select.step import VERSION, parse, run
 from curate.select.store import Rows
 from curate.step import Step, execute
@@ -96,7 +94,6 @@ def test_scores_targets_and_nearest_examples_are_those_of_a_plain_loop(
         assert found["nearest"][row] == f"{column[each[row, column].argmax()]:05d}"
     assert sum(keep is not True for keep in found["keep"]) == sum(near is None for near in found["nearest"])
     details = data.manifest.details
-    assert details["cut"] == pytest.approx(wanted[taken[-1]], abs=1e-6)
     assert details["tasks"] == {
         name: {"examples": len(column), "picks": int((by_task[taken].argmax(axis=1) == i).sum())}
         for i, (name, column) in enumerate(zip("abc", columns, strict=True))
@@ -109,13 +106,6 @@ def test_tasks_that_take_in_turns_get_as_many_rows_each(tmp_path: Path) -> None:
     found = verdicts(data)
     order = sorted((rank, target) for rank, target in zip(found["rank"], found["target"], strict=True) if rank)  # type: ignore[type-var]
     assert [target for _, target in order] == ["a", "b", "c"] * 4
-
-
-def test_a_row_that_another_task_has_costs_no_turn(tmp_path: Path) -> None:
-    rows = Pool.of([pool(tmp_path / "pool", [TALK] * 6)])
-    filling = Filling.of(5, rows)
-    assert take_in_turns([[0, 1, 2, 3], [0, 1, 4, 5], [1]], filling) == [0, 1, 0, 1, 0]
-    assert filling.taken == [0, 1, 2, 4, 3]
 
 
 def test_a_row_without_a_gradient_is_never_taken(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_a_config_of_the_wrong_shape_is_refused_with_a_remedy(config: dict[str, 
         parse(config, PATH)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(docs: Dataset, tmp_path: Path) -> None:
     config = {"budget": 0.3, "bm25": {"targets": "aim", "over_tasks": "round_robin", "by": "half"}}
     for name, workers in (("one", 1), ("two", 2)):

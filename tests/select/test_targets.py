@@ -2,95 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pytest
 
-from curate.chat.encode import Refused
-from curate.chat.messages import Conversation, Turn
 from curate.config import BadValue
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 from curate.graph import build
-from curate.select.feature import Feature, Features, Featurise
-from curate.select.features import FEATURES, VERSION, parse, run
-from curate.select.filling import Filling
-from curate.select.pool import Pool
-from curate.select.selector import Verdict, best_first
+from curate.select.features import FEATURES
 from curate.select.step import SELECTORS
-from curate.select.targets import NearTargets
-from curate.step import Job, Step
 from tests.helpers import rows
+from tests.select.letters import Letters, Near, chats, features
 from tests.select.picks import selected, taken
 from tests.select.pools import pool
-
-
-class Letters(Feature):
-    """How often each letter of `letters` is in a conversation; none where it has none of them."""
-
-    letters: str = "abcd"
-    optimizer: Literal["adam", "none"] = "adam"
-
-    def load(self, models: Mapping[str, str]) -> Featurise:
-        return _Count(self.letters)
-
-
-class _Count:
-    weights: Sequence[float] = (1.0,)
-
-    def __init__(self, letters: str) -> None:
-        self._letters, self.width = letters, len(letters)
-
-    def __call__(self, conversations: Sequence[Conversation]) -> Features:
-        counts = [
-            [sum(turn.content.count(letter) for turn in chat) for letter in self._letters] for chat in conversations
-        ]
-        vectors = np.array(counts, np.float32).reshape(len(conversations), 1, self.width)
-        none = Refused("no-letters", "has none of the letters")
-        tokens = np.array([len(chat) for chat in conversations], np.int32)
-        return Features(vectors, [None if any(each) else none for each in counts], tokens)
-
-
-class Near(NearTargets):
-    """Rows by the largest cosine to any example."""
-
-    def select(self, job: Job, pool: Pool, filling: Filling) -> Verdict:
-        store, at = self.vectors(job, pool)
-        scores = np.full(len(pool), np.nan)
-        mine = np.flatnonzero(at >= 0)
-        examples = list(self.examples(job))
-        vectors = np.concatenate([each.vectors for each in examples])[:, 0]
-        scores[mine] = (store.take(at[mine])[:, 0] @ vectors.T).max(axis=1)
-        filling.take_in_order(best_first(scores, pool, pool.open))
-        return Verdict(scores, details={"tasks": {each.task.name: each.task.ids.tolist() for each in examples}})
 
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FEATURES, "letters", Letters)
     monkeypatch.setitem(SELECTORS, "near", Near)
-
-
-def chats(*texts: str) -> list[Conversation]:
-    return [(Turn("user", text), Turn("assistant", "")) for text in texts]
-
-
-def features(tmp_path: Path, of: Dataset, *keepers: Dataset, name: str = "vectors", **letters: object) -> Dataset:
-    """The output of a `features` step."""
-    names = [f"in{i}" for i in range(1 + len(keepers))]
-    config = parse({"from": names, "letters": letters}, ("steps", name, "features"))  # type: ignore[dict-item]
-    datasets = dict(zip(names, [of, *keepers], strict=True))
-    roles = {role: datasets[each] for role, each in config.inputs().items()}
-    step = Step(name, "features", VERSION, config.identity(), roles, {}, lambda job: run(job, config))
-    from curate.engine import Resources
-    from curate.engine.local import LocalEngine
-    from curate.progress import Progress
-    from curate.step import execute
-
-    return execute(step, str(tmp_path / name), LocalEngine(), Resources(workers=1), Progress("quiet"))
 
 
 Setting = tuple[Dataset, dict[str, Dataset]]

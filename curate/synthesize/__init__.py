@@ -1,0 +1,1 @@
+"""What is written by models: answers of a local one, beside the conversations that they are answers in."""
