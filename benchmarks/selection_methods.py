@@ -43,8 +43,7 @@ scores:
     answer_loss: {model: LM}
     ifd_loss: {model: LM}
     ifd_ppl: {model: LM}
-    complexity: {scorer: deita_complexity, model: LM}
-    quality: {scorer: deita_quality, model: LM}
+    deita: {complexity: LM, quality: LM}
 vectors: {features: {from: pool, embedding: {model: ENCODER, part: question}}}
 states: {features: {from: pool, rds: {model: LM}}}
 warm: {train: {finetune: {from: pool, model: LM, sample: 0.05, epochs: 4, lr: 0.001, lora: {rank: 16, alpha: 32}}}}
@@ -63,7 +62,7 @@ deita:
   select:
     from: [pool, scores]
     budget: BUDGET
-    deita: {complexity: complexity, quality: quality, features: vectors}
+    deita: {complexity: deita_complexity, quality: deita_quality, features: vectors}
 k-center: {select: {from: pool, budget: BUDGET, k_center: {features: vectors}}}
 facility-location: {select: {from: pool, budget: BUDGET, facility_location: {features: vectors, seed: SEED}}}
 
@@ -76,7 +75,7 @@ answers: {answer: {from: [pool, good], model: initial, max_tokens: 48}}
 answer-rewards: {score: {from: answers, reward: {scorer: embedding, model: judge}}}
 weak: {filter: {from: answer-rewards, rules: [{column: reward, bottom: 0.5}]}}
 needed: {select: {from: [pool, good, weak], budget: HALF, k_center: {features: vectors, already: seeds}}}
-mods: {select: {from: pool, budget: BUDGET, union: {picks: [seeds, needed]}}}
+mods: {select: {from: pool, budget: BUDGET, union: {of: [seeds, needed]}}}
 """
 TARGET_STEPS = """
 NAME: {read: {path: FOLDER/NAME.jsonl, conversations: messages}}

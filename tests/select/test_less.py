@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +11,16 @@ import pyarrow as pa
 import pytest
 
 from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
+from curate.dataset import Dataset, write_manifest
 from curate.engine import Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
 from curate.select.noise import lead_errors, lengths, projection_error
 from curate.select.pool import Floats
 from curate.select.step import VERSION, parse, run
-from curate.select.store import Rows
+from curate.select.store import Details, Kind, Layout, Rows, write_piece
 from curate.step import Step, execute
-from tests.select.influence import features
-from tests.select.pools import pool
+from tests.select.pools import beside, pool
 
 WIDTH, WEIGHTS, BUDGET = 64, (0.7, 0.3), 12
 TALK: Conversation = (Turn("user", "Say something."), Turn("assistant", "Something."))
@@ -37,6 +38,42 @@ def towards(directions: Rows, seed: int, strength: float = 0.3) -> Rows:
 DIRECTIONS = towards(np.zeros((3, len(WEIGHTS), WIDTH), np.float32), 7)
 ROWS = towards(np.repeat(DIRECTIONS, 20, axis=0), 1)
 EXAMPLES = towards(DIRECTIONS[["abc".index(task) for task in TASKS]], 2)
+
+
+def features(
+    folder: Path,
+    of: Dataset,
+    rows: Rows,
+    *,
+    step: str,
+    weights: Sequence[float] = (1.0,),
+    kind: Kind = "float32",
+    piece: int = 7,
+) -> Dataset:
+    """What a `features` step would leave for the rows of a pool of one shard; rows of zeros have no feature."""
+    reasons = [None if row.any() else "no-supervised-token" for row in rows]
+    dataset = beside(folder, of, {"reason": pa.array(reasons, pa.string())}, step=step)
+    layout = Layout(kind, len(weights), rows.shape[2])
+    pieces = [(f"part-{at:05d}", rows[at : at + piece]) for at in range(0, len(rows), piece)]
+    for name, some in pieces:
+        write_piece(str(folder), name, layout, some)
+    details = Details(
+        kind=kind,
+        checkpoints=len(weights),
+        width=layout.width,
+        weights=list(weights),
+        row_bytes=layout.row_bytes,
+        pieces=[(name, len(some)) for name, some in pieces],
+    )
+    return write_manifest(
+        str(folder),
+        replace(
+            dataset.manifest,
+            kind="features",
+            config={"gradient": {"optimizer": "none", "projection": "sparse"}},
+            details={"store": details.model_dump(mode="json")},
+        ),
+    )
 
 
 def inputs(tmp_path: Path, rows: Rows = ROWS) -> dict[str, Dataset]:
