@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.chat.messages import MESSAGES, content_of
+from curate.chat.messages import MESSAGES
 from curate.dataset import Dataset
 from curate.errors import ConfigError
 
 # What zstd at level 3 leaves of web text in Parquet: 0.36 to 0.39 on three samples of web pages.
 COMPRESSED = 0.375
+# What a row says: a document's text, or the turns of a conversation.
+CONTENT = {"text": pa.large_string(), "messages": MESSAGES}
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,10 @@ class Sources:
             ConfigError: none has text, two have `keep`, or two have the same column.
         """
         columns = {role: dataset.schema().names for role, dataset in inputs.items()}
-        text = next((role for role, names in columns.items() if {"text", "messages"}.intersection(names)), None)
+        text = next((role for role, names in columns.items() if any(name in names for name in CONTENT)), None)
         if text is None:
             raise ConfigError(
-                "none of the inputs of the release has `text` or `messages`; name the documents or conversations "
-                "in `from`"
+                "none of the inputs of the release has a `text` or `messages` column; name the documents in `from`"
             )
         judges = [role for role, names in columns.items() if role != text and "keep" in names]
         if len(judges) > 1:
@@ -58,24 +59,22 @@ class Sources:
             raise ConfigError(f"the column {name!r} of {step} is in another input too; give one of them another name")
         return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
 
-    @property
-    def content(self) -> pa.Field:
-        """The column of the documents, or that of the conversations."""
-        name = content_of(self.documents.schema().names)
-        return pa.field(name, pa.large_string() if name == "text" else MESSAGES)
-
     def schema(self) -> pa.Schema:
-        """id, the content, source, the documents' own columns, then the columns beside them."""
+        """id, text or messages, source, the documents' own columns, then the columns beside them."""
         own = self.documents.schema()
-        fields = {"id": pa.string(), self.content.name: self.content.type, "source": pa.string()}
+        fields = {field.name: field.type for field in self._first(own)}
         fields.update({field.name: field.type for field in own if field.name not in fields})
         for dataset in self.beside:
             fields.update({field.name: field.type for field in dataset.schema() if field.name != "id"})
         return pa.schema(list(fields.items()))
 
-    def rejected_schema(self) -> pa.Schema:
-        """id, the content, source and the reason."""
-        return pa.schema([("id", pa.string()), self.content, ("source", pa.string()), ("reason", pa.string())])
+    def rejected(self) -> pa.Schema:
+        """What is told of a dropped row: id, text or messages, source, reason."""
+        return self._first(self.documents.schema()).append(pa.field("reason", pa.string()))
+
+    def _first(self, own: pa.Schema) -> pa.Schema:
+        name = next(name for name in CONTENT if name in own.names)
+        return pa.schema([("id", pa.string()), (name, CONTENT[name]), ("source", pa.string())])
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,7 @@ class WriteFile:
         release = files.join(self.folder, RELEASE)
         counts: dict[str, int] = {}
         rows = absent = 0
-        kept = ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)
-        outputs = [kept]
+        outputs = [ReleaseFile(release, f"data/{DEFAULT}/{task.name}.parquet", self.schema)]
         if self.rejected is not None:
             outputs.append(ReleaseFile(release, f"data/{REJECTED}/{task.name}.parquet", self.rejected))
         with contextlib.ExitStack() as stack:
@@ -80,7 +79,7 @@ class WriteFile:
                 for pair in pc.value_counts(reasons.filter(out)).to_pylist():
                     name = f"dropped:{pair['values']}"
                     counts[name] = counts.get(name, 0) + pair["counts"]
-                kept.write(table.filter(keep))
+                outputs[0].write(table.filter(keep))
                 if self.rejected is not None:
                     told = table.append_column("reason", reasons).filter(out)
                     outputs[1].write(told.select(self.rejected.names))
