@@ -17,8 +17,7 @@ from curate.engine.local import LocalEngine
 from curate.progress import Progress
 from curate.select.features import VERSION, parse, run
 from curate.step import Step, execute
-from tests.select.influence import features
-from tests.select.pools import pool
+from tests.select.pools import features, pool
 
 Array = npt.NDArray[np.float32]
 # No process is started, which takes longer than what these tests do.

@@ -15,7 +15,7 @@ from curate.errors import ConfigError
 from curate.select import rds
 from tests.helpers import rows
 from tests.select.picks import selected, taken
-from tests.select.pools import beside, dolly, flan, pool
+from tests.select.pools import beside, dolly, features, flan, pool
 from tests.select.spaces import ALONE, Array, computed, minilm, random_vectors, space, unit
 
 
@@ -118,7 +118,6 @@ def test_similarity_takes_the_rows_with_the_best_cosines(over_examples: str, ove
 
 
 def test_checkpoints_count_by_their_weight(tmp_path: Path) -> None:
-    from tests.select.influence import features
     from tests.select.spaces import talks
 
     one, two = np.array([[1, 0], [0, 1]], np.float32), np.array([[0, 1], [1, 0]], np.float32)
