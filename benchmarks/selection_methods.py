@@ -62,7 +62,7 @@ deita:
   select:
     from: [pool, scores]
     budget: BUDGET
-    deita: {complexity: deita_complexity, quality: deita_quality, features: vectors}
+    deita: {score: deita, features: vectors}
 k-center: {select: {from: pool, budget: BUDGET, k_center: {features: vectors}}}
 facility-location: {select: {from: pool, budget: BUDGET, facility_location: {features: vectors, seed: SEED}}}
 
