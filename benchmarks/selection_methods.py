@@ -34,7 +34,7 @@ from selection_train import Losses, base_losses, train_on
 
 BUILD = Path("build/selection-methods")
 STEPS = """
-pool: {read: {path: FOLDER/pool.jsonl, conversations: messages}}
+pool: {read: {path: FOLDER/pool.jsonl, conversations: messages, shard_bytes: 100000}}
 labelled: {read: {path: FOLDER/labelled.jsonl, conversations: messages}}
 scores:
   score:
