@@ -34,7 +34,7 @@ from selection_train import Losses, base_losses, train_on
 
 BUILD = Path("build/selection-methods")
 STEPS = """
-pool: {read: {path: FOLDER/pool.jsonl, conversations: messages}}
+pool: {read: {path: FOLDER/pool.jsonl, conversations: messages, shard_bytes: 100000}}
 labelled: {read: {path: FOLDER/labelled.jsonl, conversations: messages}}
 scores:
   score:
@@ -62,7 +62,7 @@ deita:
   select:
     from: [pool, scores]
     budget: BUDGET
-    deita: {complexity: deita_complexity, quality: deita_quality, features: vectors}
+    deita: {score: deita, features: vectors}
 k-center: {select: {from: pool, budget: BUDGET, k_center: {features: vectors}}}
 facility-location: {select: {from: pool, budget: BUDGET, facility_location: {features: vectors, seed: SEED}}}
 
