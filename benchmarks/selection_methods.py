@@ -1,6 +1,6 @@
 """What does each selector take from a mixed pool, and does a small model learn more from it than from a random pick?
 
-    python benchmarks/selection_methods.py [--shared ../shared] [--seeds 3] [--rows 1600] [--budget 80]
+    python benchmarks/selection_methods.py [--shared ../shared] [--seeds 3] [--rows 800] [--budget 60]
 
 For each seed a pool is drawn from Dolly, FLAN-CoT and Alpaca, and for each target ten examples that the selectors
 see and thirty that only measure (`selection_pool.py`, which also says which parts of the pool are related to which
@@ -34,7 +34,7 @@ from selection_train import Losses, base_losses, train_on
 
 BUILD = Path("build/selection-methods")
 STEPS = """
-pool: {read: {path: FOLDER/pool.jsonl, conversations: messages}}
+pool: {read: {path: FOLDER/pool.jsonl, conversations: messages, shard_bytes: 60000}}
 labelled: {read: {path: FOLDER/labelled.jsonl, conversations: messages}}
 scores:
   score:
@@ -43,8 +43,7 @@ scores:
     answer_loss: {model: LM}
     ifd_loss: {model: LM}
     ifd_ppl: {model: LM}
-    complexity: {scorer: deita_complexity, model: LM}
-    quality: {scorer: deita_quality, model: LM}
+    deita: {complexity: LM, quality: LM}
 vectors: {features: {from: pool, embedding: {model: ENCODER, part: question}}}
 states: {features: {from: pool, rds: {model: LM}}}
 warm: {train: {finetune: {from: pool, model: LM, sample: 0.05, epochs: 4, lr: 0.001, lora: {rank: 16, alpha: 32}}}}
@@ -63,7 +62,7 @@ deita:
   select:
     from: [pool, scores]
     budget: BUDGET
-    deita: {complexity: complexity, quality: quality, features: vectors}
+    deita: {score: deita, features: vectors}
 k-center: {select: {from: pool, budget: BUDGET, k_center: {features: vectors}}}
 facility-location: {select: {from: pool, budget: BUDGET, facility_location: {features: vectors, seed: SEED}}}
 
@@ -76,7 +75,7 @@ answers: {answer: {from: [pool, good], model: initial, max_tokens: 48}}
 answer-rewards: {score: {from: answers, reward: {scorer: embedding, model: judge}}}
 weak: {filter: {from: answer-rewards, rules: [{column: reward, bottom: 0.5}]}}
 needed: {select: {from: [pool, good, weak], budget: HALF, k_center: {features: vectors, already: seeds}}}
-mods: {select: {from: pool, budget: BUDGET, union: {picks: [seeds, needed]}}}
+mods: {select: {from: pool, budget: BUDGET, union: {of: [seeds, needed]}}}
 """
 TARGET_STEPS = """
 NAME: {read: {path: FOLDER/NAME.jsonl, conversations: messages}}
@@ -128,8 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1600)
-    parser.add_argument("--budget", type=int, default=80)
+    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--budget", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     shares: dict[tuple[str, str], list[float]] = {}

@@ -68,6 +68,8 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
             continue
         if "source" in values:
             yield f"{head}: from {values['source']}"
+        elif "keep" not in values:
+            yield head
         if "keep" in values:
             copy = f", a copy of {values['duplicate_of']}" if values.get("duplicate_of") else ""
             yield f"{head}: {'kept' if values['keep'] else 'dropped: ' + str(values['reason'])}{copy}"
@@ -79,13 +81,13 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
             if name == "messages" and isinstance(value, list) and "text" not in values:
                 yield from (f"    {turn['role']:<36} {_line(turn['content'])}" for turn in value)
             elif name not in ("id", "source"):
-                yield f"    {name:<36} {f'{value:.6g}' if isinstance(value, float) else _line(value)}"
+                yield f"    {name:<36} {_line(value)}"
                 if dataset.manifest.step in scorers:
                     yield from _moved(scorers[dataset.manifest.step], name, values, found, datasets)
 
 
 def _line(value: object) -> str:
-    return " ".join(str(value).split())[:160]
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())[:160]
 
 
 def _find(dataset: Dataset, row: str) -> dict[str, object] | None:

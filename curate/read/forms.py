@@ -190,14 +190,20 @@ def _listed(value: object, column: str) -> Iterator[Turn]:
     for number, item in enumerate(_list([] if value is None else value, column)):
         if not isinstance(item, dict):
             raise NotTurns("wrong-type", f"turn {number} is {_kind(item)}, not a role and its content")
-        said = item.get("role", item.get("from"))
+        said = _either(item, "role", "from")
         role = _ROLES.get(said.strip().casefold()) if isinstance(said, str) else None
         if role is None:
             known = ", ".join(_ROLES)
             raise NotTurns("unknown-role", f"turn {number} has the role {_shown(said)}; known: {known}")
         if item.get("tool_calls") or (item.get("function_call") and role == ANSWERS):
             raise NotTurns("tool-call", f"turn {number} ({role}) calls a tool, which a turn of text cannot hold")
-        yield Turn(role, _content(item.get("content", item.get("value")), number, role))
+        yield Turn(role, _content(_either(item, "content", "value"), number, role))
+
+
+def _either(item: Mapping[str, object], name: str, other: str) -> object:
+    # A table has every key in every turn, null where a row lacks it.
+    value = item.get(name)
+    return item.get(other) if value is None else value
 
 
 def _content(value: object, number: int, role: str) -> str:
@@ -209,7 +215,7 @@ def _content(value: object, number: int, role: str) -> str:
         raise NotTurns("wrong-type", f"the content of turn {number} ({role}) is {_kind(value)}, not text")
     texts = []
     for each in value:
-        text = each.get("text") if isinstance(each, dict) and each.get("type", "text") == "text" else None
+        text = each.get("text") if isinstance(each, dict) and (each.get("type") or "text") == "text" else None
         if not isinstance(text, str):
             kind = each.get("type") if isinstance(each, dict) else each
             raise NotTurns("not-text", f"turn {number} ({role}) has a part that is not text: {_shown(kind)}")

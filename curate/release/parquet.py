@@ -57,17 +57,16 @@ def file_hash(url: str) -> tuple[int, str]:
 
 def schema_hash(schema: pa.Schema) -> str:
     """sha256 over the names and types of the columns in order."""
-    return digest_of([[field.name, str(_as_stored(field.type))] for field in schema])
+    return digest_of([[field.name, _told(field.type)] for field in schema])
 
 
-def _as_stored(kind: pa.DataType) -> pa.DataType:
-    """A type as Parquet gives it back: the items of its lists have a name of Parquet's."""
+def _told(kind: pa.DataType) -> str:
+    """A type in words, whatever the items of its lists are called: Parquet has a name of its own for them."""
+    if pa.types.is_list(kind):
+        return f"list<item: {_told(kind.value_type)}>"
     if pa.types.is_struct(kind):
-        return pa.struct([(kind.field(i).name, _as_stored(kind.field(i).type)) for i in range(kind.num_fields)])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(pa.field("element", _as_stored(kind.value_type)))
-    return kind
+        return f"struct<{', '.join(f'{field.name}: {_told(field.type)}' for field in kind.fields)}>"
+    return str(kind)
 
 
 def read_groups(reader: pq.ParquetFile) -> Iterator[tuple[pa.Table, Group]]:

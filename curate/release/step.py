@@ -1,10 +1,11 @@
-"""The `release` step: kept documents or conversations with their scores, a card and checksums, ready for the Hub.
+"""The `release` step: kept documents with their scores, a card, checksums and provenance, ready for the Hub.
 
     out: {release: {from: [docs, kept], license: cc-by-4.0}}
 
-The first dataset of `from` that has `text` or `messages` gives the rows. The columns of the others go beside them;
-one of them at most has `keep` and `reason`, and decides. The folder `release/` in the step's folder
-is what is published. Its MANIFEST.json is written last.
+The first dataset of `from` that has a column `text` or `messages` gives the documents, which may be conversations.
+The columns of the others go beside them; one of them at most has `keep` and `reason`, and decides. Where that is a
+`select` step called `picks`, its other columns go beside them too, as `picks_rank` and so on. The folder `release/` in
+the step's folder is what is published. Its MANIFEST.json is written last.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ def run(job: Job, config: ReleaseConfig) -> Result:
     tasks = plan_files(sources, config.split, config.file_bytes)
     folder = files.join(job.folder, RELEASE)
     _remove_temporary(folder)
-    rejected = sources.rejected_schema()
-    work = WriteFile(sources, sources.schema(), rejected if config.rejected else None, job.folder, job.scratch)
+    told = sources.rejected()
+    work = WriteFile(sources, sources.schema(), told if config.rejected else None, job.folder, job.scratch)
     receipts = job.map("", functools.partial(_same, work), tasks)
     if job.failed:
         raise RunError(
@@ -133,7 +134,8 @@ def run(job: Job, config: ReleaseConfig) -> Result:
         license=config.license,
         language=tuple(config.language),
         split=config.split,
-        schemas={DEFAULT: work.schema, REJECTED: rejected},
+        schemas={DEFAULT: work.schema, REJECTED: told},
+        picked=sources.picked,
         written=tuple(written),
         funnel=funnel(Dataset(job.folder, manifest), list(chain.values())),
         release=manifest,

@@ -95,7 +95,7 @@ def scores_of(pick: Pick, outputs: Mapping[str, Dataset], known: Mapping[str, Da
 def labels_of(pick: Pick, outputs: Mapping[str, Dataset], known: Mapping[str, Dataset]) -> Iterator[Values]:
     """The files of the pool, and every column of text with few values that lies beside it; then the tasks."""
     verdicts = Verdicts.of(pick.dataset)
-    if any(pick.targets):
+    if len(set(pick.targets)) > 1:
         yield from _values("task served best", pick.name, labels(pick.dataset, "target", verdicts.codes, _VALUES))
     for dataset in _beside(pick, outputs, known):
         codes = verdicts.beside(dataset)
@@ -110,7 +110,8 @@ def _beside(pick: Pick, outputs: Mapping[str, Dataset], known: Mapping[str, Data
     read = [known[inputs[role]] for role in sorted(inputs) if role.startswith("from[")]
     digest = pick.pool.manifest.digest
     scored = [d for d in outputs.values() if d.manifest.kind == "score" and digest in d.manifest.inputs.values()]
-    found = {each.manifest.digest: each for each in [pick.pool, *scored, *read] if each.manifest.kind != "select"}
+    # What filters, copies and other picks say of a row are verdicts, not values.
+    found = {d.manifest.digest: d for d in [pick.pool, *scored, *read] if "keep" not in d.schema().names}
     return list(found.values())
 
 

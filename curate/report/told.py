@@ -55,7 +55,7 @@ def _told(pick: Pick) -> Iterator[tuple[str, Plain]]:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return "might be taken" if name == "open" else name.replace("_", " ")
 
 
 def _short(value: Plain) -> str:

@@ -232,7 +232,7 @@ def test_every_row_has_a_reason_and_the_cut_is_shown(made: Run, found: Selection
     assert [case.row.id for case in near.last] == ["00037", "00038", "00039"]
     assert [case.row.id for case in near.next] == ["00040", "00041", "00042"]
     assert near.last[-1].said == "rank 40 · score -39 · for bbh"
-    assert near.facts == (("open", "360"), ("radius", "0.25"))
+    assert near.facts == (("might be taken", "360"), ("radius", "0.25"))
 
 
 def test_picks_stand_beside_their_nearest_examples(made: Run, found: Selection) -> None:

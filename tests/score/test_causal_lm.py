@@ -11,13 +11,14 @@ import numpy as np
 import orjson
 import pytest
 import zstandard
+from hypothesis import given, strategies
 
 from curate.config import model_of, resources, validate
 from curate.errors import ConfigError, ModelError
 from curate.fingerprints import Fingerprints
 from curate.neural.device import threads
 from curate.neural.folder import LanguageModel, load_causal_lm
-from curate.neural.windows import padded, token_losses, windows
+from curate.neural.windows import batches, padded, token_losses, windows
 from curate.score import step
 from curate.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
@@ -103,6 +104,20 @@ def test_windows_score_each_token_once_with_the_context_promised(tokens: int, co
             assert before >= min(token, context - stride)
             scored.append(token)
     assert scored == list(range(tokens))
+
+
+@given(
+    lengths=strategies.lists(strategies.integers(1, 1024), max_size=60),
+    batch_tokens=strategies.integers(1, 5000),
+)
+def test_each_length_is_in_one_batch_of_its_own_padded_length(
+    lm: LanguageModel, lengths: list[int], batch_tokens: int
+) -> None:
+    found = list(batches(lm, lengths, 1024, batch_tokens))
+    assert sorted(i for _, some in found for i in some) == list(range(len(lengths)))
+    for length, some in found:
+        assert {padded(lengths[i], 1024) for i in some} == {length}
+        assert len(some) == 1 or len(some) * length <= batch_tokens
 
 
 def test_a_long_text_is_read_in_windows(lm: LanguageModel, folder: str, pages: list[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from curate.chat.messages import ChatBatch, Conversation, Turn, to_arrow
 from curate.errors import ConfigError
 from curate.score import CHAT_SCORERS
-from tests.select.pools import dolly
+from tests.select.pools import dolly, read_rows
 
 pytest.importorskip("transformers")
 
@@ -196,6 +196,46 @@ def test_the_response_prefix_is_that_of_the_template(folder: str, hand: ByHand, 
     assert row["conditioned"] == pytest.approx(
         np.mean(hand.losses(hand.ids("[Name a colour.]") + own)[-len(own) :]), abs=1e-5
     )
+
+
+def test_a_token_that_nothing_stands_before_is_not_scored(folder: str, tmp_path: Path, hand: ByHand) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, copy_function=shutil.copyfile)
+    only_answers = "{% for m in messages if m['role'] == 'assistant' %}{{ m['content'] }}{% endfor %}"
+    (bare / "chat_template.jinja").write_text(only_answers)
+    own = hand.ids("Blue is a colour.")
+    chats = [(Turn("user", "?"), Turn("assistant", answer)) for answer in ("Blue is a colour.", "A")]
+    for name in ("ifd_loss", "ifd_ppl", "answer_loss"):
+        rows = scores(name, str(bare), chats)
+        assert [row["tokens"] for row in rows] == [len(own) - 1, 0]
+        assert [row["reason"] for row in rows] == [None, "no-supervised-token"]
+        assert rows[0].get("conditioned", rows[0][""]) == pytest.approx(
+            math.exp(np.mean(hand.losses(own))) if name == "ifd_ppl" else np.mean(hand.losses(own)), rel=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_the_published_selection_by_ifd_is_found_by_a_small_model(shared: Path, folder: str) -> None:
+    every = read_rows(shared / "data" / "instruct_alpaca_union_nc.dev.jsonl.zst", 21_000)
+    chosen = [row for row in every if row["in_cherry_ifd_top5pct"]][:50]
+    others = [row for row in every if row["in_random9k"] and not row["in_cherry_ifd_top5pct"] and row["output"]][:50]
+    chats = [
+        (Turn("user", f"{row['instruction']}\n\n{row['input']}".strip()), Turn("assistant", row["output"]))
+        for row in [*chosen, *others]
+    ]
+    found = [row[""] for row in scores("ifd_loss", folder, chats)]
+    higher = [(a > b) + (a == b) / 2 for a in found[:50] for b in found[50:]]
+    assert np.mean(higher) > 0.65  # 0.81 on 400 rows, with a standard error of 0.05 on these
+
+
+def test_a_gpu_gives_the_same_to_1e_5(folder: str, chats: list[Conversation]) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    for name in ("ifd_loss", "answer_loss"):
+        on = [[row[""] for row in scores(name, folder, chats, device=device)] for device in ("cpu", "cuda")]
+        assert on[1] == pytest.approx(on[0], abs=1e-5)
 
 
 def test_a_number_out_of_range_is_refused(folder: str) -> None:

@@ -7,29 +7,28 @@ parameters that is trained on the spot, on rows of FLAN-CoT that no setting uses
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-import pyarrow as pa
 import torch
 
 from curate.chat.encode import Encoded, load_chat_encoder
 from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset, write_manifest
+from curate.dataset import Dataset
 from curate.neural.folder import load_causal_lm
 from curate.neural.lora import Lora
-from curate.select.store import Details, Kind, Layout, Rows, Store, write_piece
+from curate.select.store import Store
 from curate.train.causal_lm import train_causal_lm
 from curate.train.finetune import finetune_rows
 from curate.train.finetune_data import Row
 from curate.train.finetune_loop import Tuning, row_losses
 from curate.train.metrics import auroc
 from tests.pipelines import run_yaml
-from tests.select.pools import beside, flan, read_rows
+from tests.select.pools import flan, read_rows
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -38,42 +37,6 @@ TASKS = ("creak", "ecqa", "sensemaking", "qasc")
 TEMPLATE, CONTEXT = "tulu", 256
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
 LORA, TUNED = "lora: {rank: 8, alpha: 32, dropout: 0.0}", Lora(rank=8, alpha=32, dropout=0.0)
-
-
-def features(
-    folder: Path,
-    of: Dataset,
-    rows: Rows,
-    *,
-    step: str,
-    weights: Sequence[float] = (1.0,),
-    kind: Kind = "float32",
-    piece: int = 7,
-) -> Dataset:
-    """What a `features` step would leave for the rows of a pool of one shard; rows of zeros have no feature."""
-    reasons = [None if row.any() else "no-supervised-token" for row in rows]
-    dataset = beside(folder, of, {"reason": pa.array(reasons, pa.string())}, step=step)
-    layout = Layout(kind, len(weights), rows.shape[2])
-    pieces = [(f"part-{at:05d}", rows[at : at + piece]) for at in range(0, len(rows), piece)]
-    for name, some in pieces:
-        write_piece(str(folder), name, layout, some)
-    details = Details(
-        kind=kind,
-        checkpoints=len(weights),
-        width=layout.width,
-        weights=list(weights),
-        row_bytes=layout.row_bytes,
-        pieces=[(name, len(some)) for name, some in pieces],
-    )
-    return write_manifest(
-        str(folder),
-        replace(
-            dataset.manifest,
-            kind="features",
-            config={"gradient": {"optimizer": "none", "projection": "sparse"}},
-            details={"store": details.model_dump(mode="json")},
-        ),
-    )
 
 
 def train_base(shared: Path, folder: Path) -> str:
@@ -190,19 +153,19 @@ def take_steps(shared: Path, base: str, folder: Path, *, rows: int, rate: float 
 def find_mislabelled(shared: Path, base: str, folder: Path, *, rows: int, seed: int = 0) -> float:
     """How well self-influence finds the rows whose answer was flipped, one in ten: its AUROC.
 
-    The rows ask for the language of a sentence, English or German, which a model learns fast.
+    The rows ask for the language of a sentence, English or Russian, which a model soon tells apart.
     """
     chance = np.random.default_rng(seed)
     sentences = [
-        (row["text"], name)
+        (row["text"][:60], name)
         for row in read_rows(shared / "data" / "langid_lingua79.dev.jsonl.zst", 20_000)
-        for name in {"en": ["English"], "de": ["German"]}.get(row["lang"], [])
+        for name in {"en": ["English"], "ru": ["Russian"]}.get(row["lang"], [])
         if row["kind"] == "sentences"
     ]
     chosen = [sentences[i] for i in chance.permutation(len(sentences))[:rows]]
     flipped = np.zeros(len(chosen), np.bool_)
     flipped[chance.permutation(len(chosen))[: len(chosen) // 10]] = True
-    other = {"English": "German", "German": "English"}
+    other = {"English": "Russian", "Russian": "English"}
     asked = [
         (Turn("user", f"Which language? {text}"), Turn("assistant", other[name] if wrong else name))
         for (text, name), wrong in zip(chosen, flipped.tolist(), strict=True)
@@ -216,7 +179,7 @@ def find_mislabelled(shared: Path, base: str, folder: Path, *, rows: int, seed: 
           warm:
             train:
               finetune:
-                {{from: pool, model: {base}, template: {TEMPLATE}, context: {CONTEXT}, {LORA}, epochs: 3, lr: 3.0e-3, batch_rows: 8}}
+                {{from: pool, model: {base}, template: {TEMPLATE}, context: {CONTEXT}, {LORA}, epochs: 3, lr: 1.0e-2, batch_rows: 8}}
           gradients: {{features: {{from: pool, gradient: {{model: {base}, warmup: warm, optimizer: none, dim: 2048}}}}}}
           suspects: {{select: {{from: pool, budget: 0.1, self_influence: {{features: gradients, order: highest}}}}}}
         """,
@@ -249,7 +212,7 @@ def find_planted(
     *,
     seed: int,
     rows: int = 400,
-    epochs: int = 4,
+    epochs: int = 2,
     optimizer: str = "less",
     kind: str = "int8",
 ) -> Planted:
@@ -259,7 +222,8 @@ def find_planted(
     """
     chance = np.random.default_rng(seed)
     count = rows // 20
-    maths = [each for each in flan(shared, "gsm8k", 600)]
+    # Questions that leave room for an answer in the model's context.
+    maths = [each for each in flan(shared, "gsm8k", 800) if len(each[0].content) < 350]
     drawn = [maths[i] for i in chance.permutation(len(maths))[: count + 16 + 64]]
     planted, examples, held = drawn[:count], drawn[count : count + 16], drawn[count + 16 :]
     others = [each for task in TASKS for each in flan(shared, task, 284)]

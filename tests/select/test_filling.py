@@ -53,6 +53,7 @@ def test_a_count_is_filled_exactly_best_first_ties_by_id_and_nothing_that_is_not
 ) -> None:
     values = np.array(scores)
     rows = fresh(folder)
+    assert np.isfinite(values[best_first(values, rows, rows.open)]).all()
     rows.exclude(~np.isfinite(values), "no score")
     if budget > rows.open.sum():
         with pytest.raises(ConfigError, match="may be taken"):

@@ -23,7 +23,6 @@ def test_a_step_on_a_row_changes_the_loss_of_others_as_its_feature_predicts(
 ) -> None:
     steps = influence.take_steps(shared, base, tmp_path, rows=50)
     assert len(steps.changes) == 50
-    print(steps.pearson, np.polyfit(steps.predicted, steps.changes, 1))
     assert steps.pearson >= 0.99
     # Not only in proportion, but by as much.
     assert np.polyfit(steps.predicted, steps.changes, 1)[0] == pytest.approx(1, abs=0.05)
@@ -37,8 +36,7 @@ def test_rows_with_a_wrong_answer_influence_themselves_most(shared: Path, base: 
 def test_rows_planted_in_a_pool_are_found_and_teach_more_than_random_ones(
     shared: Path, base: str, tmp_path: Path, seed: int
 ) -> None:
-    found = influence.find_planted(shared, base, tmp_path, seed=seed, epochs=2)
-    print(found)
+    found = influence.find_planted(shared, base, tmp_path, seed=seed)
     assert found.precision >= 0.8
     assert found.loss < found.random
 
@@ -49,6 +47,5 @@ def test_added_scores_order_halves_of_a_pool_by_the_loss_after_training(
     found = influence.retrain_on_halves(
         shared, base, tmp_path, subsets=24, rows=16, held=8, tasks=("creak", "ecqa", "sensemaking")
     )
-    print(found.score, found.p)
     assert found.score > 0.1
     assert found.p < 0.01
