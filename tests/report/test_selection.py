@@ -301,3 +301,15 @@ def test_the_part_of_equal_positions_in_signatures_is_the_jaccard_index() -> Non
         truth = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
         assert (found[0] == found[1]).mean() == pytest.approx(truth, abs=0.13)  # three standard errors
         assert bool(alike(found)) == (truth > 0.8)
+
+
+def test_how_many_rows_are_read_at_once_changes_no_figure(
+    made: Run, found: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.report.pool._ROWS", 7)
+    (again,) = selections(made.outputs)
+    assert (again.turns, again.question, again.answer) == (found.turns, found.question, found.answer)
+    assert again.overlaps == found.overlaps
+    for one, other in zip(again.picks, found.picks, strict=True):
+        assert (one.copies, one.near, one.repeats) == (other.copies, other.near, other.repeats)
+        assert one.contamination == other.contamination
