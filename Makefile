@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo demo-select test lint bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,11 +17,21 @@ $(VENV)/tested: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,neural]"
 	touch $@
 
+$(VENV)/neural: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[neural]"
+	touch $@
+
 # Makes a small pool of spoilt documents, trains on it, scores, filters and releases it.
 demo: $(VENV)/installed
 	$(BIN)/python configs/quickstart/generate.py build/quickstart
 	$(BIN)/curate run configs/quickstart/pipeline.yaml
 	$(BIN)/python configs/quickstart/check.py runs/quickstart
+
+# Makes a pool of conversations of several tasks, and selects those that serve one of them, five ways.
+demo-select: $(VENV)/neural
+	$(BIN)/python configs/quickstart/conversations.py build/conversations
+	$(BIN)/curate run configs/quickstart/selection.yaml
+	$(BIN)/python configs/quickstart/check_selection.py runs/quickstart-selection arithmetic
 
 lint: $(VENV)/tested
 	$(BIN)/ruff check .

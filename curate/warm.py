@@ -19,6 +19,9 @@ from curate.score.fasttext_explain import moved_by
 from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
 from curate.score.fasttext_write import write_model
 from curate.score.gopher import Variant
+from curate.select.facility_location import Graph, nearest_neighbours
+from curate.select.farthest import Farthest
+from curate.select.space_kernel import gains, keep_best
 from curate.text.batch import TextBatch
 from curate.text.form_words import form_words
 from curate.text.hashed_ngrams import HashedNgrams
@@ -60,6 +63,18 @@ def warm() -> None:
         tables.score(form_words(batch, TextForm("ccnet_spaced", "punct")))
         for cleaner in CLEANERS.values():
             cleaner()(batch)
+    _warm_selection()
+
+
+def _warm_selection() -> None:
+    """Two rows, one of which is far from the other."""
+    vectors = np.eye(2, 4, dtype=np.float32)
+    farthest = Farthest(vectors)
+    farthest.add(vectors[0])
+    farthest.next()
+    graph = Graph.of(*nearest_neighbours(vectors, 1))
+    gains(np.arange(2), graph.starts, graph.members, graph.weights, vectors[0, :2].copy(), np.empty(2))
+    keep_best(np.ones((1, 2)), np.arange(2, dtype=np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int32))
 
 
 def _warm_fasttext(batch: TextBatch) -> None:

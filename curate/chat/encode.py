@@ -57,7 +57,7 @@ class _ChatTokenizer(Protocol):
 
     def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]: ...
 
-    def apply_chat_template(self, conversation: list[dict[str, str]], **options: object) -> object: ...
+    def apply_chat_template(self, conversations: list[list[dict[str, str]]], **options: object) -> list[str]: ...
 
     def __call__(self, texts: list[str], **options: object) -> Mapping[str, list[list[object]]]: ...
 
@@ -222,8 +222,9 @@ class ChatEncoder:
         from jinja2 import TemplateError
 
         try:
-            text = self._chat.apply_chat_template(
-                [turn._asdict() for turn in turns],
+            # A list of one conversation, as an empty one that stands alone would be taken for an empty list of them.
+            (text,) = self._chat.apply_chat_template(
+                [[turn._asdict() for turn in turns]],
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=prompt,
@@ -232,7 +233,7 @@ class ChatEncoder:
         except (TemplateError, TypeError, ValueError, IndexError) as error:
             line = " ".join(str(error).split())[:200]
             return Refused("cannot-render", f"the chat template refuses it: {line}")
-        return str(text)
+        return text
 
 
 def special_tokens(tokenizer: Tokenizer) -> list[str]:

@@ -108,7 +108,8 @@ def train_finetune(
     tuned.to(where)
     base = model_hash(path)
     settings: dict[str, Plain] = {
-        **tuning.model_dump(mode="json", exclude={"full", "lora"}),
+        # Only these: a step's own config says, beside them, where things lie and what the work may use.
+        **tuning.model_dump(mode="json", include=Tuning.model_fields.keys() - {"full", "lora"}),
         "lora": None if tuning.full else tuning.lora.model_dump(mode="json"),
         **{"template": template, "context": encoder.context, "held_out": held_out, "threads": threads},
     }

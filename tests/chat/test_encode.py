@@ -79,3 +79,9 @@ def test_rows_go_to_arrow_and_back() -> None:
     batch = ChatBatch.of([[("user", "Hi"), ("assistant", "Hello")], []])
     assert batch.conversations == [(Turn("user", "Hi"), Turn("assistant", "Hello")), ()]
     assert batch.parts("question") == ["Hi", ""]
+
+
+def test_a_conversation_may_begin_with_an_answer(encode: ChatEncoder) -> None:
+    (row,) = encode([(Turn("assistant", "Welcome"), Turn("user", "Hi"))])
+    assert isinstance(row, Encoded)
+    assert texts(encode, row) == "Welcome<|end|>"

@@ -212,7 +212,7 @@ def find_planted(
     *,
     seed: int,
     rows: int = 400,
-    epochs: int = 4,
+    epochs: int = 2,
     optimizer: str = "less",
     kind: str = "int8",
 ) -> Planted:
@@ -222,7 +222,8 @@ def find_planted(
     """
     chance = np.random.default_rng(seed)
     count = rows // 20
-    maths = [each for each in flan(shared, "gsm8k", 600)]
+    # Questions that leave room for an answer in the model's context.
+    maths = [each for each in flan(shared, "gsm8k", 800) if len(each[0].content) < 350]
     drawn = [maths[i] for i in chance.permutation(len(maths))[: count + 16 + 64]]
     planted, examples, held = drawn[:count], drawn[count : count + 16], drawn[count + 16 :]
     others = [each for task in TASKS for each in flan(shared, task, 284)]

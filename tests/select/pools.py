@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ import zstandard
 from curate.chat.messages import MESSAGES, Conversation, Turn, to_arrow
 from curate.dataset import Dataset, Manifest, write_manifest
 from curate.digest import Plain, digest_of
+from curate.select.store import Details, Kind, Layout, Rows, write_piece
 from curate.shards import ShardWriter
 
 
@@ -52,6 +54,42 @@ def beside(folder: Path, of: Dataset, columns: Mapping[str, Sequence[object]], *
         for batch in pa.table({"id": ids, **dict(columns)}).combine_chunks().to_batches():
             writer.write(batch)
     return _dataset(folder, step, "score", [writer.shard], {"seed": writer.shard.digest})
+
+
+def features(
+    folder: Path,
+    of: Dataset,
+    rows: Rows,
+    *,
+    step: str,
+    weights: Sequence[float] = (1.0,),
+    kind: Kind = "float32",
+    piece: int = 7,
+) -> Dataset:
+    """What a `features` step would leave for the rows of a pool of one shard; rows of zeros have no feature."""
+    reasons = [None if row.any() else "no-supervised-token" for row in rows]
+    dataset = beside(folder, of, {"reason": pa.array(reasons, pa.string())}, step=step)
+    layout = Layout(kind, len(weights), rows.shape[2])
+    pieces = [(f"part-{at:05d}", rows[at : at + piece]) for at in range(0, len(rows), piece)]
+    for name, some in pieces:
+        write_piece(str(folder), name, layout, some)
+    details = Details(
+        kind=kind,
+        checkpoints=len(weights),
+        width=layout.width,
+        weights=list(weights),
+        row_bytes=layout.row_bytes,
+        pieces=[(name, len(some)) for name, some in pieces],
+    )
+    return write_manifest(
+        str(folder),
+        replace(
+            dataset.manifest,
+            kind="features",
+            config={"gradient": {"optimizer": "none", "projection": "sparse"}},
+            details={"store": details.model_dump(mode="json")},
+        ),
+    )
 
 
 def _dataset(folder: Path, step: str, kind: str, shards: Sequence[object], config: dict[str, Plain]) -> Dataset:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset, write_manifest
+from curate.dataset import Dataset
 from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.progress import Progress
 from curate.select.noise import lead_errors, lengths, projection_error
 from curate.select.pool import Floats
-from curate.select.step import VERSION, parse, run
-from curate.select.store import Details, Kind, Layout, Rows, write_piece
-from curate.step import Step, execute
-from tests.select.pools import beside, pool
+from curate.select.store import Rows
+from tests.helpers import rows
+from tests.select.picks import selected
+from tests.select.pools import features, pool
 
 WIDTH, WEIGHTS, BUDGET = 64, (0.7, 0.3), 12
 TALK: Conversation = (Turn("user", "Say something."), Turn("assistant", "Something."))
@@ -40,42 +35,6 @@ ROWS = towards(np.repeat(DIRECTIONS, 20, axis=0), 1)
 EXAMPLES = towards(DIRECTIONS[["abc".index(task) for task in TASKS]], 2)
 
 
-def features(
-    folder: Path,
-    of: Dataset,
-    rows: Rows,
-    *,
-    step: str,
-    weights: Sequence[float] = (1.0,),
-    kind: Kind = "float32",
-    piece: int = 7,
-) -> Dataset:
-    """What a `features` step would leave for the rows of a pool of one shard; rows of zeros have no feature."""
-    reasons = [None if row.any() else "no-supervised-token" for row in rows]
-    dataset = beside(folder, of, {"reason": pa.array(reasons, pa.string())}, step=step)
-    layout = Layout(kind, len(weights), rows.shape[2])
-    pieces = [(f"part-{at:05d}", rows[at : at + piece]) for at in range(0, len(rows), piece)]
-    for name, some in pieces:
-        write_piece(str(folder), name, layout, some)
-    details = Details(
-        kind=kind,
-        checkpoints=len(weights),
-        width=layout.width,
-        weights=list(weights),
-        row_bytes=layout.row_bytes,
-        pieces=[(name, len(some)) for name, some in pieces],
-    )
-    return write_manifest(
-        str(folder),
-        replace(
-            dataset.manifest,
-            kind="features",
-            config={"gradient": {"optimizer": "none", "projection": "sparse"}},
-            details={"store": details.model_dump(mode="json")},
-        ),
-    )
-
-
 def inputs(tmp_path: Path, rows: Rows = ROWS) -> dict[str, Dataset]:
     """A pool of 60 rows and a target of 3 tasks, with their features."""
     docs = pool(tmp_path / "pool", [TALK] * len(rows))
@@ -88,18 +47,17 @@ def inputs(tmp_path: Path, rows: Rows = ROWS) -> dict[str, Dataset]:
     }
 
 
-def selected(tmp_path: Path, inputs: dict[str, Dataset], workers: int = 1, **less: object) -> Dataset:
+def chosen(tmp_path: Path, inputs: dict[str, Dataset], workers: int = 1, **less: object) -> Dataset:
     """The output of `less`."""
     args = {"features": "grads", "targets": "targets", "target_features": "target_grads", "by": "task", **less}
-    parsed = parse({"from": "pool", "budget": BUDGET, "less": args}, ("steps", "picks", "select"))
-    roles = {role: inputs[name] for role, name in parsed.inputs().items()}
-    step = Step("picks", "select", VERSION, parsed.identity(), roles, {}, lambda job: run(job, parsed))
-    return execute(step, str(tmp_path / f"run{workers}"), LocalEngine(), Resources(workers=workers), Progress())
+    resources = Resources(workers=workers)
+    return selected(tmp_path / str(workers), [inputs["pool"]], inputs, resources=resources, budget=BUDGET, less=args)
 
 
 def verdicts(data: Dataset) -> dict[str, list[object]]:
     """The columns of the output."""
-    return pa.concat_tables(pa.Table.from_batches(list(data.read(each))) for each in data.shards).to_pydict()
+    found = rows(data)
+    return {name: [row[name] for row in found] for name in found[0]}
 
 
 def cosines() -> Floats:
@@ -120,7 +78,7 @@ def test_scores_targets_and_nearest_examples_are_those_of_a_plain_loop(
     columns = [[k for k, task in enumerate(TASKS) if task == name] for name in "abc"]
     by_task = np.stack([getattr(each[:, column], over_examples)(axis=1) for column in columns], axis=1)
     wanted = getattr(by_task, over_tasks)(axis=1)
-    data = selected(tmp_path, inputs(tmp_path), over_examples=over_examples, over_tasks=over_tasks)
+    data = chosen(tmp_path, inputs(tmp_path), over_examples=over_examples, over_tasks=over_tasks)
     found = verdicts(data)
     np.testing.assert_allclose(found["score"], wanted, rtol=0, atol=1e-6)
     assert found["target"] == ["abc"[task] for task in by_task.argmax(axis=1)]
@@ -138,7 +96,7 @@ def test_scores_targets_and_nearest_examples_are_those_of_a_plain_loop(
 
 
 def test_tasks_that_take_in_turns_get_as_many_rows_each(tmp_path: Path) -> None:
-    data = selected(tmp_path, inputs(tmp_path), over_tasks="round_robin")
+    data = chosen(tmp_path, inputs(tmp_path), over_tasks="round_robin")
     assert {task["picks"] for task in data.manifest.details["tasks"].values()} == {4}  # type: ignore[union-attr, index, call-overload]
     found = verdicts(data)
     order = sorted((rank, target) for rank, target in zip(found["rank"], found["target"], strict=True) if rank)  # type: ignore[type-var]
@@ -146,10 +104,10 @@ def test_tasks_that_take_in_turns_get_as_many_rows_each(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_gradient_is_never_taken(tmp_path: Path) -> None:
-    rows = ROWS.copy()
+    given = ROWS.copy()
     best = cosines().mean(axis=1).argmax()
-    rows[best] = 0
-    found = verdicts(selected(tmp_path, inputs(tmp_path, rows)))
+    given[best] = 0
+    found = verdicts(chosen(tmp_path, inputs(tmp_path, given)))
     assert found["reason"][best] == "no-supervised-token"
     assert found["score"][best] is found["target"][best] is None
     assert sum(keep is True for keep in found["keep"]) == BUDGET
@@ -159,7 +117,7 @@ def test_a_row_without_a_gradient_is_never_taken(tmp_path: Path) -> None:
 def test_two_workers_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = inputs(tmp_path)
     monkeypatch.setattr("curate.select.less._ROWS", 16)
-    one, two = (selected(tmp_path, given, workers) for workers in (1, 2))
+    one, two = (chosen(tmp_path, given, workers) for workers in (1, 2))
     assert [shard.digest for shard in one.shards] == [shard.digest for shard in two.shards]
     assert one.manifest.details == two.manifest.details
 
@@ -204,7 +162,6 @@ def test_the_error_of_a_lead_is_the_one_of_a_difference_of_means() -> None:
 
 def test_picks_far_above_the_cut_are_outside_the_noise(tmp_path: Path) -> None:
     # Eleven rows are examples themselves, and the twelfth pick is any other.
-    rows = ROWS.copy()
-    rows[:11] = EXAMPLES[1]
-    given = inputs(tmp_path, rows)
-    assert selected(tmp_path, given).manifest.details["inside_noise"] == 1
+    given = ROWS.copy()
+    given[:11] = EXAMPLES[1]
+    assert chosen(tmp_path, inputs(tmp_path, given)).manifest.details["inside_noise"] == 1
