@@ -91,7 +91,11 @@ def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     said = part(conversations[8], "answer").split()
     for some in (said[2:15], said[2:14], said[14:1:-1]):  # 13 of its words, 12, and 13 in another order
         target.append((Turn("user", f"Is this so? {' '.join(some)}"), Turn("assistant", "Yes.")))
-    docs = pool(folder / "docs", conversations, shards=3, columns={"task": ["dolly"] * 300 + ["gsm8k"] * 60})
+    columns = {
+        "task": ["dolly"] * 300 + ["gsm8k"] * 60,
+        "source": [f"{'one' if i < 120 else 'two'}.jsonl#{i}" for i in range(360)],
+    }
+    docs = pool(folder / "docs", conversations, shards=3, columns=columns)
     examples = pool(folder / "bbh", target, step="bbh")
     scores = [None if i % 7 == 0 else float((i * 37) % 101) for i in range(360)]
     one = pool(folder / "one", conversations, step="one")  # `beside` takes a pool of one shard
@@ -222,6 +226,16 @@ def test_values_of_a_column_have_their_parts_of_pool_and_pick(made: Run, found: 
     ]
     assert [each.pool for each in tasks.values] == pytest.approx([100 * 300 / 360, 100 * 60 / 360])
     assert tasks.values[1].pick == pytest.approx(100 * 5 / 90)
+
+
+def test_files_have_their_parts_of_pool_and_pick(made: Run) -> None:
+    (again,) = selections({name: Dataset.open(each.folder) for name, each in made.outputs.items()})
+    (files,) = [each for each in again.picks[1].values if each.name == "source"]
+    first = sum(i < 120 for i in made.taken("drawn"))
+    assert [(each.value, each.rows, each.taken) for each in files.values] == [
+        ("two.jsonl", 240, 90 - first),
+        ("one.jsonl", 120, first),
+    ]
 
 
 def test_every_row_has_a_reason_and_the_cut_is_shown(made: Run, found: Selection) -> None:
