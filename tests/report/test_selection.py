@@ -230,12 +230,13 @@ def test_values_of_a_column_have_their_parts_of_pool_and_pick(made: Run, found: 
 
 def test_files_have_their_parts_of_pool_and_pick(made: Run) -> None:
     (again,) = selections({name: Dataset.open(each.folder) for name, each in made.outputs.items()})
-    (files,) = [each for each in again.picks[1].values if each.name == "source"]
-    first = sum(i < 120 for i in made.taken("drawn"))
-    assert [(each.value, each.rows, each.taken) for each in files.values] == [
-        ("two.jsonl", 240, 90 - first),
-        ("one.jsonl", 120, first),
-    ]
+    for pick in again.picks:
+        (files,) = [each for each in pick.values if each.name == "source"]
+        first = sum(i < 120 for i in made.taken(pick.name))
+        assert [(each.value, each.rows, each.taken) for each in files.values] == [
+            ("two.jsonl", 240, pick.rows - first),
+            ("one.jsonl", 120, first),
+        ]
 
 
 def test_every_row_has_a_reason_and_the_cut_is_shown(made: Run, found: Selection) -> None:
