@@ -1,14 +1,15 @@
-"""The selector `deita`: complex and good rows first, and none that is too much like one already taken.
+"""The selector `deita`: the best rows first, and none that is too much like one already taken.
 
     picks:
       select:
         from: [pool, scores]
         budget: 6000
-        deita: {complexity: complexity, quality: quality, features: vectors, threshold: 0.9}
+        deita: {score: deita, features: vectors, threshold: 0.9}
 
-Liu et al. 2024, "What Makes Good Data for Alignment?" (arXiv 2312.15685): the score of a row is its complexity times
-its quality; best first, a row is taken if its largest cosine to those taken is at most the threshold. When no
-such row is left before the budget is full, the best of those passed over fill it; the details say how many.
+Liu et al. 2024, "What Makes Good Data for Alignment?" (arXiv 2312.15685): the score of a row is the complexity of its
+questions times the quality of its answers, which the scorer `deita` multiplies turn by turn; best first, a row is
+taken if its largest cosine to those taken is at most the threshold. When no such row is left before the budget is
+full, the best of those passed over fill it; the details say how many.
 """
 
 from __future__ import annotations
@@ -31,27 +32,24 @@ _ROWS, _TAKEN = 256, 4096
 
 
 class Deita(InFeatureSpace):
-    """Best first by complexity times quality, with a largest cosine.
+    """Best first by a score, with a largest cosine.
 
     Attributes:
-        complexity: the column of it, in one of the step's inputs.
-        quality: likewise.
+        score: a column of numbers in one of the step's inputs, such as that of the scorer `deita`.
         threshold: the largest cosine that a row may have to one that was taken.
     """
 
-    complexity: str
-    quality: str
+    score: str
     threshold: Annotated[float, Field(ge=-1, le=1)] = 0.9
 
     def exclude(self, job: Job, pool: Pool) -> None:
         """Close the rows without a feature or a score."""
         super().exclude(job, pool)
-        for column in (self.complexity, self.quality):
-            pool.exclude(~np.isfinite(pool.numbers(column)), f"no {column}")
+        pool.exclude(~np.isfinite(pool.numbers(self.score)), f"no {self.score}")
 
     def select(self, job: Job, pool: Pool, filling: Filling) -> Verdict:
         """Take what is unlike the taken, then fill up."""
-        scores = pool.numbers(self.complexity) * pool.numbers(self.quality)
+        scores = pool.numbers(self.score)
         space = Space(self.vectors(job, pool), pool)
         places = np.full(len(pool), -1, np.int64)
         places[space.rows] = np.arange(len(space))
