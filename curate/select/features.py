@@ -195,10 +195,11 @@ def check_conversations(data: Dataset) -> None:
     Raises:
         ConfigError: it holds none.
     """
-    if "messages" not in data.schema().names:
-        raise ConfigError(
-            f"step {data.manifest.step}: holds documents, not conversations; read it with `conversations: auto`"
-        )
+    names = data.schema().names
+    if "messages" not in names:
+        documents = "documents, not conversations; read it with `conversations: auto`"
+        told = documents if "text" in names else "no conversations; name the step that reads them first"
+        raise ConfigError(f"step {data.manifest.step}: holds {told}")
 
 
 class _Compute:

@@ -124,6 +124,17 @@ def test_an_answer_may_be_empty(shared: Path, tmp_path: Path, folder: str) -> No
     assert row["answered"] and row["tokens"] == 0 and row["messages"][-1] == {"role": "assistant", "content": ""}  # type: ignore[index]
 
 
+def test_a_model_that_gives_no_number_answers_nothing(shared: Path, tmp_path: Path, folder: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken, copy_function=shutil.copyfile)
+    broken.chmod(0o755)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="broken: the model gives a token no finite logit"):
+        answered(tmp_path, {"docs": pool(tmp_path / "docs", dolly(shared, 1))}, str(broken))
+
+
 def test_what_a_models_makers_set_for_generation_is_not_taken(shared: Path, tmp_path: Path, folder: str) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder, other, copy_function=shutil.copyfile)
