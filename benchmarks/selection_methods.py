@@ -1,6 +1,6 @@
 """What does each selector take from a mixed pool, and does a small model learn more from it than from a random pick?
 
-    python benchmarks/selection_methods.py [--shared ../shared] [--seeds 3] [--rows 1600] [--budget 80]
+    python benchmarks/selection_methods.py [--shared ../shared] [--seeds 3] [--rows 800] [--budget 60]
 
 For each seed a pool is drawn from Dolly, FLAN-CoT and Alpaca, and for each target ten examples that the selectors
 see and thirty that only measure (`selection_pool.py`, which also says which parts of the pool are related to which
@@ -34,7 +34,7 @@ from selection_train import Losses, base_losses, train_on
 
 BUILD = Path("build/selection-methods")
 STEPS = """
-pool: {read: {path: FOLDER/pool.jsonl, conversations: messages}}
+pool: {read: {path: FOLDER/pool.jsonl, conversations: messages, shard_bytes: 60000}}
 labelled: {read: {path: FOLDER/labelled.jsonl, conversations: messages}}
 scores:
   score:
@@ -127,8 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1600)
-    parser.add_argument("--budget", type=int, default=80)
+    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--budget", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     shares: dict[tuple[str, str], list[float]] = {}

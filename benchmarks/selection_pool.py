@@ -1,6 +1,6 @@
 """The pool, the targets and the labelled rows of `selection_methods.py`, written as JSON lines for a seed.
 
-    write(Path("build/selection-methods/0"), data=Path("../shared/data"), rows=2400, seed=0)
+    write(Path("build/selection-methods/0"), data=Path("../shared/data"), rows=800, seed=0)
 
 The pool is one mix of Dolly, FLAN-CoT and Alpaca. Which parts of it are related to a target was set down here
 before any result was seen: by the form of the question and the kind of reasoning that the answer needs.

@@ -1,6 +1,6 @@
 """The trainings of `selection_methods.py`: a copy of the small model learns a pick, and is measured on each target.
 
-train_on("../shared/models/tiny-llama", "build/selection-methods/1600-80-0", rows, ("gsm8k",), seed=0)
+train_on("../shared/models/tiny-llama", "build/selection-methods/800-60-0", rows, ("gsm8k",), seed=0)
 """
 
 from __future__ import annotations

@@ -230,12 +230,28 @@ def model_of(factory: Callable[..., object]) -> type[BaseModel]:
 
 
 def model_files(model: BaseModel) -> dict[str, str]:
-    """The fields of a model that name model files, and their values."""
+    """The fields of a model that name model files, and their values; those of a list as `model[0]`, `model[1]`."""
     return {
-        name: str(value)
+        f"{name}[{i}]" if isinstance(value, list) else name: str(each)
         for name, field in type(model).model_fields.items()
         if _is_model_file(field) and (value := getattr(model, name)) is not None
+        for i, each in enumerate(value if isinstance(value, list) else [value])
     }
+
+
+def with_models(model: BaseModel, models: Mapping[str, str]) -> dict[str, object]:
+    """The fields of a model, with the files of `models` (by the keys of `model_files`) in place of what they name."""
+    fields: dict[str, object] = dict(model)
+    for key in model_files(model):
+        name = field_of(key)
+        named = fields[name]
+        fields[name] = [models[f"{name}[{i}]"] for i in range(len(named))] if isinstance(named, list) else models[name]
+    return fields
+
+
+def field_of(key: str) -> str:
+    """The field of a key of `model_files`, or of a role: `model` of `model[1]`."""
+    return key.split("[")[0]
 
 
 def resources(model: BaseModel) -> set[str]:
@@ -247,5 +263,6 @@ def _is_model_file(field: FieldInfo) -> bool:
     if files.MODEL_FILE in field.metadata:
         return True
     if get_origin(field.annotation) in (Union, types.UnionType):
-        return any(files.MODEL_FILE in getattr(arm, "__metadata__", ()) for arm in get_args(field.annotation))
+        arms = [inner for arm in get_args(field.annotation) for inner in (arm, *get_args(arm))]
+        return any(files.MODEL_FILE in getattr(arm, "__metadata__", ()) for arm in arms)
     return False

@@ -44,6 +44,13 @@ _WORDS = {
     "bottom": "among the lowest, up to",
     "sample": "sampled, with score and noise down to",
 }
+# The columns of a `select` step.
+_PICKED = {
+    "rank": "its place among the picks; 1 was taken first",
+    "score": "the selector's number, higher is better",
+    "target": "the task that it serves best",
+    "nearest": "the id of that task's example that is nearest to it",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Facts:
 
     Attributes:
         schemas: the columns of each config.
+        picked: those that say why a row was picked, by their names in the `select` step.
         written: the Parquet files.
         release: the manifest of the release step.
         steps: every step before it, those that trained its models too.
@@ -62,6 +70,7 @@ class Facts:
     language: tuple[str, ...]
     split: str
     schemas: Mapping[str, pa.Schema]
+    picked: Mapping[str, str]
     written: tuple[Written, ...]
     funnel: Funnel
     release: Manifest
@@ -97,6 +106,7 @@ def render_card(facts: Facts) -> str:
         lines=funnel_table(facts),
         rules=_rules(facts.steps),
         columns=[(field.name, str(field.type)) for field in facts.schemas[DEFAULT]],
+        picked=[(name, _PICKED[column]) for name, column in facts.picked.items()],
         models=_models(facts.steps),
         steps=[each.manifest for each in facts.steps],
         step=facts.release.step,

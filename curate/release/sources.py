@@ -7,10 +7,12 @@ plan_files(sources, "train", 300_000_000)[0].name        # 'train-00000-of-00007
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from curate import files
 from curate.chat.messages import MESSAGES
 from curate.dataset import Dataset
 from curate.errors import ConfigError
@@ -23,11 +25,20 @@ CONTENT = {"text": pa.large_string(), "messages": MESSAGES}
 
 @dataclass(frozen=True)
 class Sources:
-    """The datasets of a release by what they give."""
+    """The datasets of a release by what they give.
+
+    Attributes:
+        documents: with the text or the turns.
+        beside: with columns.
+        judge: with `keep` and `reason`.
+        picked: where the judge is a `select` step, its columns that say why a row is there, by their names in the
+            release, `picks_rank` for the `rank` of a step `picks`: another's `score` is another thing.
+    """
 
     documents: Dataset
     beside: tuple[Dataset, ...]
     judge: Dataset | None
+    picked: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Mapping[str, Dataset]) -> Sources:
@@ -47,9 +58,11 @@ class Sources:
             names = " and ".join(inputs[role].manifest.step for role in judges)
             raise ConfigError(f"{names} both have `keep`; let one filter read them, and name that alone")
         beside = [role for role in inputs if role != text and role not in judges]
+        picked = _picked(inputs[judges[0]]) if judges else {}
         owner = dict.fromkeys(columns[text], text)
-        owner.update(dict.fromkeys(("keep", "reason"), judges[0]) if judges else {})
-        clashes = [(name, text) for name in ("keep", "reason") if judges and name in columns[text]]
+        judged = ("keep", "reason", *picked) if judges else ()
+        clashes = [(name, text) for name in judged if name in columns[text]]
+        owner.update(dict.fromkeys(judged, judges[0]) if judges else {})
         for role in beside:
             clashes += [(name, owner[name]) for name in columns[role] if name != "id" and name in owner]
             owner.update(dict.fromkeys(columns[role], role))
@@ -57,15 +70,18 @@ class Sources:
             name, role = clashes[0]
             step = inputs[role].manifest.step
             raise ConfigError(f"the column {name!r} of {step} is in another input too; give one of them another name")
-        return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None)
+        return cls(inputs[text], tuple(inputs[r] for r in beside), inputs[judges[0]] if judges else None, picked)
 
     def schema(self) -> pa.Schema:
-        """id, text or messages, source, the documents' own columns, then the columns beside them."""
+        """id, text or messages, source, the documents' own columns, the columns beside them, why a row was picked."""
         own = self.documents.schema()
         fields = {field.name: field.type for field in self._first(own)}
         fields.update({field.name: field.type for field in own if field.name not in fields})
         for dataset in self.beside:
             fields.update({field.name: field.type for field in dataset.schema() if field.name != "id"})
+        if self.judge is not None and self.picked:
+            own = self.judge.schema()
+            fields.update({name: own.field(column).type for name, column in self.picked.items()})
         return pa.schema(list(fields.items()))
 
     def rejected(self) -> pa.Schema:
@@ -75,6 +91,23 @@ class Sources:
     def _first(self, own: pa.Schema) -> pa.Schema:
         name = next(name for name in CONTENT if name in own.names)
         return pa.schema([("id", pa.string()), (name, CONTENT[name]), ("source", pa.string())])
+
+
+def _picked(judge: Dataset) -> dict[str, str]:
+    """The columns of a `select` step that have a value somewhere, but for its verdict, by their names in a release."""
+    if judge.manifest.kind != "select":
+        return {}
+    names = [name for name in judge.schema().names if name not in ("id", "keep", "reason")]
+    filled: set[str] = set()
+    for shard in judge.shards:
+        with files.open_input(judge.path(shard)) as stream:
+            footer = pq.read_metadata(stream)
+        for group in (footer.row_group(i) for i in range(footer.num_row_groups)):
+            for column in (group.column(i) for i in range(group.num_columns)):
+                found = column.statistics
+                if found is None or not found.has_null_count or found.null_count < group.num_rows:
+                    filled.add(column.path_in_schema)
+    return {f"{judge.manifest.step}_{name}": name for name in names if name in filled}
 
 
 @dataclass(frozen=True)

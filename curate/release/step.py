@@ -3,8 +3,9 @@
     out: {release: {from: [docs, kept], license: cc-by-4.0}}
 
 The first dataset of `from` that has a column `text` or `messages` gives the documents, which may be conversations.
-The columns of the others go beside them; one of them at most has `keep` and `reason`, and decides. The folder
-`release/` in the step's folder is what is published. Its MANIFEST.json is written last.
+The columns of the others go beside them; one of them at most has `keep` and `reason`, and decides. Where that is a
+`select` step called `picks`, its other columns go beside them too, as `picks_rank` and so on. The folder `release/` in
+the step's folder is what is published. Its MANIFEST.json is written last.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ def run(job: Job, config: ReleaseConfig) -> Result:
         language=tuple(config.language),
         split=config.split,
         schemas={DEFAULT: work.schema, REJECTED: told},
+        picked=sources.picked,
         written=tuple(written),
         funnel=funnel(Dataset(job.folder, manifest), list(chain.values())),
         release=manifest,

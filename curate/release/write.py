@@ -106,7 +106,18 @@ class WriteFile:
                 step = self.sources.judge.manifest.step
                 raise RunError(f"{shard}: {step} drops rows without a reason; run it again")
             table = table.drop_columns(["keep", "reason"])
+            for name, column in self._picked(shard, table.column("id")).items():
+                table = table.append_column(name, column)
         return table, keep, reasons, absent
+
+    def _picked(self, shard: str, ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+        """What the judge says of these rows beside its verdict."""
+        picked = self.sources.picked
+        if self.sources.judge is None or not picked:
+            return {}
+        said = pa.Table.from_batches(list(self.sources.judge.read(shard, ["id", *picked.values()])))
+        rows = pc.index_in(ids, value_set=said.column("id").combine_chunks())
+        return {name: said.column(column).take(rows) for name, column in picked.items()}
 
 
 def _columns(dataset: Dataset, shard: str) -> list[str]:

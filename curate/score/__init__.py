@@ -25,6 +25,7 @@ from curate.score.markup import markup
 from curate.score.perplexity import perplexity
 from curate.score.reward import reward
 from curate.score.scorer import Columns, ConversationScorer, Scorer
+from curate.score.selectit import selectit
 from curate.score.turns import turns
 from curate.score.url import url
 
@@ -50,6 +51,7 @@ CHAT_SCORERS: dict[str, Callable[..., ConversationScorer]] = {
     "ifd_loss": ifd_loss,
     "ifd_ppl": ifd_ppl,
     "reward": reward,
+    "selectit": selectit,
     "turns": turns,
 }
 

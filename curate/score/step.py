@@ -82,7 +82,8 @@ class ScoreConfig(StepConfig):
         """Scorers in order, as the columns are, and their arguments; model files by hash, elsewhere."""
         entries: list[Plain] = []
         for name, entry in self.entries.items():
-            outside = configuration.model_files(entry.args).keys() | configuration.resources(entry.args)
+            outside = {configuration.field_of(key) for key in configuration.model_files(entry.args)}
+            outside |= configuration.resources(entry.args)
             args = entry.args.model_dump(mode="json", exclude=outside)
             entries.append([name, entry.scorer, args, *([entry.column] if entry.column != TEXT else [])])
         return {"scorers": entries}
@@ -144,8 +145,8 @@ def run(job: Job, config: ScoreConfig) -> Result:
     """Score every shard."""
     factories: dict[str, Callable[[], Scorer | ConversationScorer]] = {}
     for name, entry in config.entries.items():
-        args = dict(entry.args)
-        args.update({key: job.models[f"{name}.{key}"] for key in configuration.model_files(entry.args)})
+        models = {key: job.models[f"{name}.{key}"] for key in configuration.model_files(entry.args)}
+        args = configuration.with_models(entry.args, models)
         factories[name] = functools.partial(_FACTORIES[entry.scorer], **args)
     columns = {name: entry.column for name, entry in config.entries.items()}
     from_turns = _from_turns(job, columns)

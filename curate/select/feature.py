@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from curate.chat.encode import Refused
 from curate.chat.messages import Conversation
-from curate.config import Model, model_files, resources
+from curate.config import Model, field_of, model_files, resources
 from curate.digest import Plain
 from curate.select.store import Kind, Rows
 
@@ -63,5 +63,6 @@ class Feature(Model, ABC):
 
     def identity(self) -> dict[str, Plain]:
         """The arguments that are neither model files nor resources."""
-        dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=set(self.models()) | resources(self))
+        outside = {field_of(key) for key in self.models()} | resources(self)
+        dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside)
         return dumped

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from curate.config import Model, Path, model_files, resources
+from curate.config import Model, Path, field_of, model_files, resources
 from curate.digest import Plain
 from curate.select.filling import Filling
 from curate.select.pool import Bools, Floats, Objects, Pool
@@ -54,7 +54,7 @@ class Selector(Model, ABC):
 
     def identity(self) -> dict[str, Plain]:
         """The arguments that are neither datasets, model files nor resources."""
-        named = {role.split("[")[0] for role in self.inputs()} | set(self.models())
+        named = {field_of(key) for key in (*self.inputs(), *self.models())}
         outside = {name for name, each in type(self).model_fields.items() if {name, each.alias} & named}
         dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside | resources(self))
         return dumped

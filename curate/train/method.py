@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from curate import files
 from curate.chat.messages import ChatBatch, content_of
-from curate.config import Model, model_files, resources
+from curate.config import Model, field_of, model_files, resources
 from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.shards import read_shard
@@ -45,7 +45,7 @@ class Method(Model, ABC):
 
     def identity(self) -> dict[str, Plain]:
         """The arguments that are neither datasets, model files nor resources."""
-        named = {role.split("[")[0] for role in self.inputs()} | set(self.models())
+        named = {field_of(key) for key in (*self.inputs(), *self.models())}
         outside = {name for name, field in type(self).model_fields.items() if {name, field.alias} & named}
         dumped: dict[str, Plain] = self.model_dump(mode="json", exclude=outside | resources(self))
         return dumped

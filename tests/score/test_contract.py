@@ -162,6 +162,7 @@ def chat_models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {
         **by_model,
         "deita": deita,
+        "selectit": {"model": tiny, "prompts": ["{question}\n", "{question}\n{answer}\n"]},
         "reward": {"model": str(classifier(Path(tiny), tmp_path_factory.mktemp("reward")))},
     }
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
+from curate.dataset import Dataset, write_manifest
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.progress import Progress
 from curate.select.features import VERSION, parse, run
+from curate.select.store import Details, Kind, Layout, Rows, write_piece
 from curate.step import Step, execute
-from tests.select.pools import features, pool
+from tests.select.pools import beside, pool
 
 Array = npt.NDArray[np.float32]
 # No process is started, which takes longer than what these tests do.
@@ -27,6 +30,33 @@ ALONE = Resources(workers=1)
 def talks(rows: int) -> list[Conversation]:
     """Conversations of no interest."""
     return [(Turn("user", f"Question {i}?"), Turn("assistant", "Yes.")) for i in range(rows)]
+
+
+def features(
+    folder: Path, of: Dataset, rows: Rows, *, step: str, weights: Sequence[float] = (1.0,), kind: Kind = "float32"
+) -> Dataset:
+    """What a `features` step would leave for a pool of one shard, in pieces of 7 rows; rows of zeros have none."""
+    reasons = [None if row.any() else "no-supervised-token" for row in rows]
+    dataset = beside(folder, of, {"reason": pa.array(reasons, pa.string())}, step=step)
+    layout = Layout(kind, len(weights), rows.shape[2])
+    pieces = [(f"part-{at:05d}", rows[at : at + 7]) for at in range(0, len(rows), 7)]
+    for name, some in pieces:
+        write_piece(str(folder), name, layout, some)
+    details = Details(
+        kind=kind,
+        checkpoints=len(weights),
+        width=layout.width,
+        weights=list(weights),
+        row_bytes=layout.row_bytes,
+        pieces=[(name, len(some)) for name, some in pieces],
+    )
+    manifest = replace(
+        dataset.manifest,
+        kind="features",
+        config={"embedding": {}},
+        details={"store": details.model_dump(mode="json")},
+    )
+    return write_manifest(str(folder), manifest)
 
 
 def space(folder: Path, vectors: Array, *, step: str = "pool", **columns: Sequence[object]) -> tuple[Dataset, Dataset]:
