@@ -138,6 +138,10 @@ class _Gradients:
                         some = groups[length][at : at + rows]
                         learnt = [cast(Encoded, encoded[i]) for i in some]
                         found[some, checkpoint] = self._project(learnt, length, layers, update)
+        wrong = np.flatnonzero(~np.isfinite(found).all(axis=(0, 2)))
+        if len(wrong):
+            place = self._checkpoints[wrong[0]].folder if self._checkpoints else self._lm.path
+            raise ModelError(f"{place}: the model gives a row no finite gradient; get or train it again")
         return Features(
             found,
             [each if isinstance(each, Refused) else None for each in encoded],

@@ -111,6 +111,7 @@ class Store:
         self.layout = layout
         self.weights = np.asarray(weights, dtype=np.float64)
         self._folder = folder
+        self._rows = dict(pieces)
         self._names = [name for name, rows in pieces if rows]
         self._ends = np.cumsum([rows for _, rows in pieces if rows]).tolist()
 
@@ -215,9 +216,12 @@ class Store:
     def _map(self, name: str, suffix: str) -> npt.NDArray[Any]:
         path = files.join(self._folder, f"{name}.{suffix}.npy" if suffix else f"{name}.npy")
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            found: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if len(found) != self._rows[name]:
+                raise ValueError(f"{len(found):,} rows, not {self._rows[name]:,}")
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); delete its folder and run the pipeline again") from None
+        return found
 
     @property
     def _most(self) -> int:

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from curate.chat.encode import Encoded, load_chat_encoder
 from curate.chat.messages import Conversation, Turn
@@ -153,6 +154,16 @@ def test_a_row_of_which_nothing_is_predicted_has_a_reason_and_no_feature(tiny: s
     assert [why and why.reason for why in found.refused] == [None, None, "no-supervised-token", "no-answer"]
     assert (np.abs(found.rows).sum(axis=(1, 2)) > 0).tolist() == [True, True, False, False]
     assert (found.tokens > 0).tolist() == [True, True, False, False]
+
+
+def test_a_model_that_gives_no_number_has_no_features(tiny: str, shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "lm", copy_function=shutil.copyfile)
+    (tmp_path / "lm").chmod(0o755)
+    weights = load_file(tmp_path / "lm" / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "lm" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="lm: the model gives a row no finite gradient"):
+        features(str(tmp_path / "lm"), dolly(shared, 1), layers=["q_proj"])
 
 
 @pytest.fixture(scope="module")
