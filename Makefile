@@ -30,7 +30,7 @@ demo: $(VENV)/installed
 # Makes a pool of conversations of several tasks, and selects those that serve one of them, five ways.
 demo-select: $(VENV)/neural
 	$(BIN)/python configs/quickstart/conversations.py build/conversations
-	$(BIN)/curate run configs/quickstart/selection.yaml
+	$(BIN)/curate run configs/quickstart/selection.yaml --workers 1
 	$(BIN)/python configs/quickstart/check_selection.py runs/quickstart-selection arithmetic
 
 lint: $(VENV)/tested

@@ -132,6 +132,22 @@ def _plain(node: yaml.Node, where: Path, lines: dict[Path, int], file: str) -> P
     return value
 
 
+def check_whole_numbers(value: Plain, path: Path = ()) -> None:
+    """See that every whole number has 64 bits at most, as one that is longer has no identity.
+
+    Raises:
+        BadValue: with the path of one that is longer.
+    """
+    if isinstance(value, dict):
+        for key, each in value.items():
+            check_whole_numbers(each, (*path, key))
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            check_whole_numbers(each, (*path, i))
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise BadValue(path, "a number beyond 64 bits; give a smaller one")
+
+
 def validate(model: type[M], value: Plain, path: Path) -> M:
     """A typed model from plain values.
 

@@ -186,7 +186,7 @@ class Dataset:
         folder = files.join(self.folder, QUARANTINE)
         for name in files.list_names(folder):
             with files.open_input(files.join(folder, name)) as stream:
-                yield pq.read_table(stream)
+                yield pq.read_table(stream, use_threads=False, pre_buffer=False)
 
 
 def write_manifest(folder: str, manifest: Manifest) -> Dataset:

@@ -59,4 +59,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(names) if names else "there are none"
+    return "known: " + ", ".join(each or "''" for each in names) if names else "there are none"

@@ -17,7 +17,7 @@ import orjson
 import yaml
 
 from curate import files
-from curate.config import BadValue, Document, load
+from curate.config import BadValue, Document, check_whole_numbers, load
 from curate.dataset import MANIFEST, Dataset
 from curate.digest import Plain
 from curate.engine import Engine, Resources
@@ -94,6 +94,7 @@ class Pipeline:
             raise BadValue(("name",), "the pipeline needs a name that can be a folder's")
         if not isinstance(steps, dict) or not steps:
             raise BadValue(("steps",), "the pipeline needs steps, each a name and one kind")
+        check_whole_numbers(data)
         return cls(name, document, build(steps))
 
     def folder(self, root: str) -> str:

@@ -65,7 +65,9 @@ def read_shard(
     """
     with files.open_input(path) as stream:
         try:
-            reader = pq.ParquetFile(stream)
+            # In this thread alone: one of Arrow's that still holds the stream when Python ends aborts the process
+            # (apache/arrow issues 34314 and 50482).
+            reader = pq.ParquetFile(stream, pre_buffer=False)
         except pa.ArrowInvalid as error:
             raise RunError(f"{path}: is damaged ({error}); delete its folder and run the pipeline again") from None
         for name in columns or ():
@@ -74,7 +76,7 @@ def read_shard(
         there = [name for name in optional if name in reader.schema_arrow.names]
         wanted = None if columns is None else list(dict.fromkeys([*columns, *there]))
         for group in range(reader.num_row_groups):
-            table = reader.read_row_group(group, columns=wanted)
+            table = reader.read_row_group(group, columns=wanted, use_threads=False)
             if wanted is not None:
                 table = table.select(wanted)
             for name in optional:

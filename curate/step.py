@@ -47,7 +47,17 @@ class Task(Protocol):
         ...
 
 
+class Join(Task, Protocol):
+    """A task that puts together what the tasks of an earlier map made."""
+
+    @property
+    def pieces(self) -> Sequence[str]:
+        """The names of those tasks."""
+        ...
+
+
 T = TypeVar("T", bound=Task)
+J = TypeVar("J", bound=Join)
 
 
 @dataclass(frozen=True)
@@ -183,6 +193,25 @@ class Job:
                     done[task.name] = receipt
                     advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
         return [done[task.name] for task in tasks if task.name in done]
+
+    def whole(self, joins: Sequence[J]) -> list[J]:
+        """The tasks whose pieces were all done; one that lacks a piece is given up in the place of its pieces."""
+        lost = {failure.shard: failure for failure in self.failed}
+        found: list[J] = []
+        for join in joins:
+            errors = [lost.pop(piece).error for piece in join.pieces if piece in lost]
+            if errors:
+                lost[join.name] = Failure(join.name, join.rows, errors[0])
+            else:
+                found.append(join)
+        self.failed = list(lost.values())
+        return found
+
+    def forget(self, stage: str, names: Sequence[str]) -> None:
+        """Remove the receipts of some tasks: a run that goes on does them again."""
+        folder = files.join(self.folder, RECEIPTS, stage)
+        for name in sorted({f"{name}.json" for name in names} & set(files.list_names(folder))):
+            files.remove(files.join(folder, name))
 
     def _fail(self, task: Task, error: str, *, user_error: bool) -> None:
         if user_error:

@@ -78,6 +78,16 @@ def test_a_mistake_is_shown_with_its_line(tmp_path: Path) -> None:
         Pipeline.load(str(path))
 
 
+def test_a_number_beyond_64_bits_is_refused_as_it_has_no_identity(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nsteps:\n  docs:\n    read: {path: a, shard_bytes: 99999999999999999999}\n"
+    )
+    with pytest.raises(ConfigError, match="p.yaml:4: steps.docs.read.shard_bytes: a number beyond 64 bits"):
+        Pipeline.load(str(tmp_path / "p.yaml"))
+    with pytest.raises(ConfigError, match="steps.docs.read.path: a number beyond"):
+        Pipeline.load(str(tmp_path / "p.yaml"), ["steps.docs.read.path=-9999999999999999999"])
+
+
 def test_a_value_is_set_from_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("name: x\nsteps: {docs: {read: {path: a}}}\n")

@@ -54,6 +54,7 @@ class _ChatTokenizer(Protocol):
     all_special_tokens: Sequence[str]
     added_tokens_decoder: Mapping[int, object]
     bos_token: str | None
+    eos_token: str | None
 
     def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]: ...
 
@@ -105,7 +106,12 @@ class ChatEncoder:
             raise ModelError(f"{path}: its tokenizer has no chat template; set `template:` to {' or '.join(TEMPLATES)}")
         if not self._chat.is_fast:
             raise ModelError(f"{path}: its tokenizer does not tell the places of tokens; it needs a tokenizer.json")
-        self._template = None if template is None else TEMPLATES[template]
+        if template is not None and self._chat.eos_token is None:
+            raise ModelError(
+                f"{path}: its tokenizer has no eos_token, by which the template {template} ends an answer;"
+                " use a model that writes text"
+            )
+        self._template, self._path = None if template is None else TEMPLATES[template], path
         self._special = special_tokens(tokenizer)
         self.special = np.array(sorted(self._chat.convert_tokens_to_ids(self._special)), dtype=np.int32)
 
@@ -219,7 +225,7 @@ class ChatEncoder:
         return whole, spans
 
     def _render(self, turns: Sequence[Turn], *, prompt: bool) -> str | Refused:
-        from jinja2 import TemplateError
+        from jinja2 import TemplateError, TemplateSyntaxError
 
         try:
             # A list of one conversation, as an empty one that stands alone would be taken for an empty list of them.
@@ -230,6 +236,10 @@ class ChatEncoder:
                 add_generation_prompt=prompt,
                 strftime_now=_DAY.strftime,
             )
+        except TemplateSyntaxError as error:
+            raise ModelError(
+                f"{self._path}: its chat template is damaged ({error}); mend it or set `template:`"
+            ) from None
         except (TemplateError, TypeError, ValueError, IndexError) as error:
             line = " ".join(str(error).split())[:200]
             return Refused("cannot-render", f"the chat template refuses it: {line}")

@@ -9,11 +9,12 @@ that begin at their first token, so a prompt's company changes no more than the 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
+from curate.errors import ModelError
 from curate.neural.device import threads
 from curate.neural.folder import LanguageModel, Tokens
 
@@ -25,7 +26,12 @@ class _Writer(Protocol):
     generation_config: object
 
     def generate(
-        self, input_ids: torch.Tensor, *, attention_mask: torch.Tensor, generation_config: object
+        self,
+        input_ids: torch.Tensor,
+        *,
+        attention_mask: torch.Tensor,
+        generation_config: object,
+        logits_processor: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]],
     ) -> torch.Tensor: ...
 
 
@@ -40,6 +46,9 @@ def greedy(
         ends: ids that end what is written.
         max_tokens: how many are written, at most.
         batch_tokens: about how many tokens are held at once, those to be written among them.
+
+    Raises:
+        ModelError: the model returns something that is not finite.
     """
     found: list[Tokens] = [np.zeros(0, np.int32)] * len(prompts)
     with threads(1):
@@ -83,6 +92,13 @@ def _write(lm: LanguageModel, prompts: Sequence[Tokens], ends: Sequence[int], ma
         use_cache=True,
     )
     model = cast(_Writer, lm.model)
+
+    def check(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        # The likeliest token has a finite logit, or a token is chosen by accident.
+        if not torch.isfinite(logits.max(dim=-1).values).all():
+            raise ModelError(f"{lm.path}: the model gives a token no finite logit; get or train it again")
+        return logits
+
     # Its own would bring what a model's makers like (a penalty for repetition, sampling) where this says nothing.
     own, model.generation_config = model.generation_config, settings
     try:
@@ -91,6 +107,7 @@ def _write(lm: LanguageModel, prompts: Sequence[Tokens], ends: Sequence[int], ma
                 torch.from_numpy(ids).to(lm.device),
                 attention_mask=torch.from_numpy(mask).to(lm.device),
                 generation_config=settings,
+                logits_processor=[check],
             )
     finally:
         model.generation_config = own

@@ -51,6 +51,7 @@ class Config(Protocol):
     model_type: str
     bos_token_id: object
     eos_token_id: object
+    architectures: list[str] | None
 
     def get_text_config(self) -> object:
         """The part that is about text."""
@@ -246,6 +247,10 @@ def load_model(path: str, config: Config, kind: Kind) -> object:
     known = getattr(transformers, mapping)
     if type(config) not in known:
         raise ModelError(f"{path}: {config.model_type!r} is not {wanted}; name one")
+    own = config.architectures or []
+    # Its weights may fit all the same, where the head shares those of the embedding, and would say nothing.
+    if kind and own and known[type(config)].__name__ not in own:
+        raise ModelError(f"{path}: {own[0]} is not {wanted}; name one")
     auto = getattr(transformers, auto_name)
     model, info = auto.from_pretrained(
         path,
@@ -289,13 +294,15 @@ def context_of(config: Config) -> int | None:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Let transformers read and write without progress bars for the block."""
+    """Let transformers read and write without progress bars and reports for the block."""
     logging = importlib.import_module("transformers.utils.logging")
-    bars = logging.is_progress_bar_enabled()
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
 

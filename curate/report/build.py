@@ -48,6 +48,9 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         if verdicts is not None and story.documents is not None:
             known = {each.manifest.digest: each for each in (*outputs.values(), *story.chain)}
             edges, samples = examples(story.documents, verdicts, near, known)
+    trained = {n: d for n, d in outputs.items() if d.manifest.kind == "train"}
+    models = [(n, d, d.manifest.details.get("model")) for n, d in trained.items()]
+    makers = {d.manifest.hash_of(model): n for n, d, model in models if isinstance(model, str)}
     page = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
@@ -72,7 +75,7 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         samples=samples,
         rules=[{**rule, "says": says(rule)} for rule in rules],
         problems=problems(list(outputs.values())),
-        models=[describe(n, d) for n, d in outputs.items() if d.manifest.kind == "train"],
+        models=[describe(n, d, makers) for n, d in trained.items()],
         steps=[(n, d.manifest) for n, d in outputs.items()],
         release=story.result.manifest if story and story.result.manifest.kind == "release" else None,
     )

@@ -1,26 +1,26 @@
 """What a `train` step made, as short tables and pictures of its card.
 
-model = describe("proxy", manifest, folder)
+model = describe("proxy", dataset, {})
 model.curve, model.tables[0].rows
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from markupsafe import Markup
 
 from curate import files
 from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.report.card import Bar, CardValues, Described, Table, at, listed, mapping
 from curate.report.charts import Line, curve_svg
+from curate.report.finetuned import finetuned
 from curate.report.words import number, plain
 
-CardValues: TypeAlias = Mapping[str, Plain]
 _DOMAINS = "domains.csv"
 _ENDS = 10  # domains shown at each end
 _MOST = 100  # rows of the whole card
@@ -28,24 +28,6 @@ _LISTED = 12  # items of a list in one row
 # Arguments that stand in a card beside its `settings`.
 _SETTINGS = ("hash", "buckets", "smoothing", "normaliser", "tokeniser", "vocabulary")
 _DISCOUNTS = ("discount 1", "discount 2", "discount 3+")
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A cell that is drawn: from `start`, `width` long, both in percent of the cell."""
-
-    start: float
-    width: float
-    kind: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A short table; the first column is of words, the others of numbers or bars."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str | Bar, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -75,18 +57,25 @@ class Model:
     files: Mapping[str, str]
 
 
-def describe(name: str, dataset: Dataset) -> Model:
-    """A model by its card; a card of an unknown method is shown as what it is, value by value."""
+def describe(name: str, dataset: Dataset, makers: Mapping[str, str]) -> Model:
+    """A model by its card; a card of an unknown method is shown as what it is, value by value.
+
+    Args:
+        name: of the step.
+        dataset: that it left.
+        makers: the steps of the run that trained a model, by its hash.
+    """
     details = dataset.manifest.details
     card = details["card"] if isinstance(details.get("card"), dict) else details
     assert isinstance(card, dict)
     method = card.get("kind")
-    facts, tables = _METHODS.get(str(method), _unknown)(card)
+    tuned = functools.partial(finetuned, dataset=dataset, makers=makers)
+    facts, tables = (tuned if method == "finetune" else _METHODS.get(str(method), _unknown))(card)
     if "correlations" in card:
         method = "perplexity_correlations"
-        chosen, domains = _correlations(_map(card, "correlations"), dataset)
+        chosen, domains = _correlations(mapping(card, "correlations"), dataset)
         facts, tables = [*chosen, *facts], [*domains, *tables]
-    settings = {**{key: card[key] for key in _SETTINGS if key in card}, **_map(card, "settings")}
+    settings = {**{key: card[key] for key in _SETTINGS if key in card}, **mapping(card, "settings")}
     known = bool(facts or tables)
     flat = list(flatten(card))
     return Model(
@@ -120,38 +109,35 @@ def flatten(values: CardValues, path: str = "") -> Iterator[tuple[str, str]]:
             yield here, plain(value)
 
 
-Described: TypeAlias = tuple[list[tuple[str, str]], list[Table]]
-
-
 def _unknown(card: CardValues) -> Described:
     return [], []
 
 
 def _fasttext(card: CardValues) -> Described:
-    held, data = _map(card, "held_out"), _map(card, "data")
-    measured = _map(held, "texts")
+    held, data = mapping(card, "held_out"), mapping(card, "data")
+    measured = mapping(held, "texts")
     classes = Table(
         "Texts",
         ("class", "all", "held out"),
         tuple(
-            (label, _at(_map(data, label), "texts"), _at(measured, label))
-            for label in (_at(card, "positive"), _at(card, "negative"))
+            (label, at(mapping(data, label), "texts"), at(measured, label))
+            for label in (at(card, "positive"), at(card, "negative"))
         ),
     )
-    facts = [("looks for", _at(card, "positive")), *_measures(held)]
+    facts = [("looks for", at(card, "positive")), *_measures(held)]
     return facts, [classes, _deciles(held)]
 
 
 def _embedding(card: CardValues) -> Described:
-    held, data = _map(card, "held_out"), _map(card, "data")
+    held, data = mapping(card, "held_out"), mapping(card, "data")
     facts = [
         *_measures(held),
-        ("mean squared error", _at(held, "mse")),
-        ("of the mean alone", _at(held, "mse_of_the_mean")),
-        ("held-out rows", _at(held, "rows")),
-        ("of them positive", _at(held, "positive")),
+        ("mean squared error", at(held, "mse")),
+        ("of the mean alone", at(held, "mse_of_the_mean")),
+        ("held-out rows", at(held, "rows")),
+        ("of them positive", at(held, "positive")),
     ]
-    counts = {label: count for label, count in _map(data, "labels").items() if isinstance(count, int)}
+    counts = {label: count for label, count in mapping(data, "labels").items() if isinstance(count, int)}
     most = max(counts.values(), default=1)
     ranked = sorted(counts, key=lambda label: (len(counts) > 2 * _ENDS and -counts[label], _as_number(label), label))
     rows = [(label, Bar(0, 100 * counts[label] / most, "kept"), number(counts[label])) for label in ranked]
@@ -163,11 +149,11 @@ def _embedding(card: CardValues) -> Described:
 
 
 def _ngram(card: CardValues) -> Described:
-    facts = [(each, _at(card, each)) for each in ("order", "words", "tokens", "documents")]
-    prune, discounts = _list(card, "prune"), _list(card, "discounts")
+    facts = [(each, at(card, each)) for each in ("order", "words", "tokens", "documents")]
+    prune, discounts = listed(card, "prune"), listed(card, "discounts")
     head: tuple[str, ...] = ("order", "n-grams", *(_DISCOUNTS if discounts else ()), *(("left out",) if prune else ()))
     rows = []
-    for i, count in enumerate(_list(card, "ngrams")):
+    for i, count in enumerate(listed(card, "ngrams")):
         row = [str(i + 1), plain(count)]
         if discounts:
             each = discounts[i] if i < len(discounts) else []
@@ -181,37 +167,38 @@ def _ngram(card: CardValues) -> Described:
 
 
 def _causal_lm(card: CardValues) -> Described:
-    held, learnt = _map(card, "held_out"), _map(card, "learnt")
+    held, learnt = mapping(card, "held_out"), mapping(card, "learnt")
     return [
-        ("parameters", _at(card, "parameters")),
-        ("tokens learnt", _at(learnt, "tokens")),
-        ("passes over the data", _at(learnt, "epochs")),
-        ("training loss", _at(learnt, "loss")),
-        ("held-out loss", _at(held, "loss")),
-        ("held-out bits per byte", _at(held, "bits_per_byte")),
-        ("held-out texts", _at(held, "texts")),
+        ("parameters", at(card, "parameters")),
+        ("tokens learnt", at(learnt, "tokens")),
+        ("passes over the data", at(learnt, "epochs")),
+        ("training loss", at(learnt, "loss")),
+        ("held-out loss", at(held, "loss")),
+        ("held-out bits per byte", at(held, "bits_per_byte")),
+        ("held-out texts", at(held, "texts")),
     ], []
 
 
 def _dsir(card: CardValues) -> Described:
-    facts = [("divergence", _at(card, "divergence"))]
-    data = _map(card, "data")
+    facts = [("divergence", at(card, "divergence"))]
+    data = mapping(card, "data")
     sides = tuple(
-        (side, *(_at(_map(data, side), each) for each in ("texts", "ngrams", "buckets"))) for side in ("target", "raw")
+        (side, *(at(mapping(data, side), each) for each in ("texts", "ngrams", "buckets")))
+        for side in ("target", "raw")
     )
     return facts, [Table("The two sides", ("side", "texts", "n-grams", "buckets in use"), sides)]
 
 
 def _correlations(card: CardValues, dataset: Dataset) -> Described:
-    domains, tokens = _map(card, "domains"), _map(card, "tokens")
+    domains, tokens = mapping(card, "domains"), mapping(card, "tokens")
     facts = [
-        ("estimator", _at(card, "estimator")),
-        ("models", _at(card, "models")),
-        ("domains", _at(domains, "known")),
-        ("included", _at(domains, "included")),
-        ("excluded", _at(domains, "excluded")),
-        ("tokens taken", _at(tokens, "taken")),
-        ("tokens known", _at(tokens, "known")),
+        ("estimator", at(card, "estimator")),
+        ("models", at(card, "models")),
+        ("domains", at(domains, "known")),
+        ("included", at(domains, "included")),
+        ("excluded", at(domains, "excluded")),
+        ("tokens taken", at(tokens, "taken")),
+        ("tokens known", at(tokens, "known")),
     ]
     text = files.read_bytes(files.join(dataset.folder, _DOMAINS)).decode()
     ranked = [row for row in csv.DictReader(io.StringIO(text, newline="")) if row["gamma"]]
@@ -242,19 +229,19 @@ _METHODS: Mapping[str, Callable[[CardValues], Described]] = {
 
 def _measures(held: CardValues) -> list[tuple[str, str]]:
     names = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    at = f" at {_at(held, 'threshold')}"
-    return [(says + at, _at(held, each)) for each, says in names.items()] + [("AUROC", _at(held, "auroc"))]
+    where = f" at {at(held, 'threshold')}"
+    return [(says + where, at(held, each)) for each, says in names.items()] + [("AUROC", at(held, "auroc"))]
 
 
 def _deciles(held: CardValues) -> Table:
     """The score below which each tenth of the held-out texts lies."""
-    marks = _list(held, "deciles")
+    marks = listed(held, "deciles")
     head = ("texts below", *(f"{10 * i} %" for i in range(1, len(marks) + 1)))
     return Table("Deciles of the held-out scores", head, (("score", *map(plain, marks)),) if marks else ())
 
 
 def _curve(card: CardValues) -> Markup:
-    points = [point for point in _list(card, "curve") if isinstance(point, dict)]
+    points = [point for point in listed(card, "curve") if isinstance(point, dict)]
     lines = []
     for key, kind in (("train_loss", "train"), ("held_out_loss", "held-out")):
         pairs = [(point.get("tokens"), point.get(key)) for point in points]
@@ -262,21 +249,6 @@ def _curve(card: CardValues) -> Markup:
             Line(kind, [(x, y) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)])
         )
     return curve_svg(lines, "tokens learnt")
-
-
-def _map(card: CardValues, key: str) -> CardValues:
-    found = card.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _list(card: CardValues, key: str) -> Sequence[Plain]:
-    found = card.get(key)
-    return found if isinstance(found, list) else []
-
-
-def _at(card: CardValues, key: str) -> str:
-    """A value in words, a dash where the card has none."""
-    return plain(card[key]) if card.get(key) is not None else "–"
 
 
 def _as_number(label: str) -> float:

@@ -10,7 +10,7 @@ hashes of the targets' words; never the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from curate.report.wording import Hashes, Ints, Signatures, Turns, Wording
 # As many words in a row are taken for a copy (Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C).
 RUN = 13
 NEAR_ROWS = 10_000
+_ROWS = 4096
 
 
 class Shared:
@@ -109,7 +110,7 @@ def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset]) 
     seen = {target.manifest.digest: _seen(target, len(picks)) for target in targets}
     ids: list[pa.Array] = []
     for shard, start in shard_starts(pool).items():
-        for batch in pool.read(shard, ["id", "messages"]):
+        for batch in _small(pool.read(shard, ["id", "messages"])):
             messages, rows = batch.column("messages"), np.arange(start, start + batch.num_rows)
             start += batch.num_rows
             ids.append(batch.column("id").cast(pa.string()))
@@ -135,6 +136,13 @@ def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset]) 
     )
 
 
+def _small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches of so few rows that the hashes of their words take little memory."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, _ROWS):
+            yield batch.slice(start, _ROWS)
+
+
 def _measured(messages: pa.Array) -> tuple[Floats, Floats, Floats]:
     """Turns, characters of all but the answers, characters of the answers."""
     each = Turns.of(messages)
@@ -151,7 +159,7 @@ def _seen(target: Dataset, picks: int) -> Seen:
     runs: list[Hashes] = []
     owners: list[Ints] = []
     for shard in target.shards:
-        for batch in target.read(shard, ["id", "messages"]):
+        for batch in _small(target.read(shard, ["id", "messages"])):
             messages = batch.column("messages")
             asked.append(Wording.of(messages, "question").whole())
             found, owner = Wording.of(messages, "text").runs(RUN)

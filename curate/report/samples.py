@@ -87,14 +87,14 @@ def _read_rows(path: str, rows: list[int]) -> dict[int, Row]:
     """Some rows of a shard: only the row groups that hold them are read."""
     found: dict[int, Row] = {}
     with files.open_input(path) as stream:
-        reader = pq.ParquetFile(stream)
+        reader = pq.ParquetFile(stream, pre_buffer=False)
         ends = np.cumsum([reader.metadata.row_group(i).num_rows for i in range(reader.num_row_groups)])
         groups: dict[int, list[int]] = defaultdict(list)
         for row in rows:
             groups[int(np.searchsorted(ends, row, side="right"))].append(row)
         for group, members in groups.items():
             names = [name for name in ("id", "text", "messages", "source") if name in reader.schema_arrow.names]
-            table = reader.read_row_group(group, columns=names)
+            table = reader.read_row_group(group, columns=names, use_threads=False)
             start = int(ends[group]) - table.num_rows
             for row in members:
                 source = table.column("source")[row - start].as_py() if "source" in names else ""

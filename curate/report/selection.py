@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.dataset import Dataset
-from curate.report.models import Table
+from curate.report.card import Table
 from curate.report.picks import Pick, by_chance, longest
 from curate.report.pool import PoolRows, read_pool
 from curate.report.samples import Row, by_id

@@ -99,7 +99,7 @@ def labels_of(pick: Pick, outputs: Mapping[str, Dataset], known: Mapping[str, Da
         yield from _values("task served best", pick.name, labels(pick.dataset, "target", verdicts.codes, _VALUES))
     for dataset in _beside(pick, outputs, known):
         codes = verdicts.beside(dataset)
-        own = ("source",) if dataset is pick.pool else ()
+        own = ("source",) if dataset.manifest.digest == pick.pool.manifest.digest else ()
         for name in (*own, *label_columns(dataset, ("id", "text", "source", "keep", "reason", "nearest", "target"))):
             yield from _values(name, dataset.manifest.step, labels(dataset, name, codes, _VALUES))
 

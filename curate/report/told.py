@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.digest import Plain
-from curate.report.models import Table
+from curate.report.card import Table
 from curate.report.picks import Pick
 from curate.report.words import plain
 

@@ -24,7 +24,7 @@ from curate.chat.messages import MESSAGES, ChatBatch, Conversation
 from curate.config import BadValue, Path, validate
 from curate.dataset import Dataset
 from curate.digest import Plain
-from curate.errors import ConfigError, nearest
+from curate.errors import ConfigError, RunError, nearest
 from curate.select.embedding_feature import EmbeddingFeature
 from curate.select.feature import Feature, Featurise
 from curate.select.gradient import Gradient
@@ -113,8 +113,11 @@ class _Join:
 def run(job: Job, config: FeaturesConfig) -> Result:
     """Compute every piece, then put the side columns of each shard together.
 
+    A shard with a piece that was given up is given up whole.
+
     Raises:
         ConfigError: the input holds no conversations.
+        RunError: every shard was given up.
     """
     data = job.inputs["from"]
     check_conversations(data)
@@ -136,9 +139,16 @@ def run(job: Job, config: FeaturesConfig) -> Result:
         tasks += some
         joins.append(_Join(shard.name, shard.rows, tuple(task.name for task in some)))
     make = functools.partial(_Compute, config.feature, dict(job.models), job.step.name, job.folder, job.scratch)
-    pieces = job.map("pieces", make, tasks)
-    receipts = job.map("", functools.partial(_JoinShard, job.folder, job.scratch, job.step.name), joins)
-    notes = [orjson.loads(files.read_bytes(files.join(job.scratch, f"{each.task}.json"))) for each in pieces]
+    job.map("pieces", make, tasks)
+    receipts = job.map("", functools.partial(_JoinShard, job.folder, job.scratch, job.step.name), job.whole(joins))
+    joined = {each.task for each in receipts}
+    _remove_pieces(job, [piece for join in joins if join.name not in joined for piece in join.pieces])
+    pieces = [piece for join in joins if join.name in joined for piece in join.pieces]
+    notes = [orjson.loads(files.read_bytes(files.join(job.scratch, f"{piece}.json"))) for piece in pieces]
+    if not notes and job.failed:
+        raise RunError(
+            f"step {job.step.name}: every shard was given up, the last for {job.failed[-1].error}; mend that"
+        )
     if not notes:
         raise ConfigError(f"step {job.step.name}: no row to make features of; check its input")
     layout = Layout(config.feature.kind, len(notes[0]["weights"]), notes[0]["width"])
@@ -148,10 +158,19 @@ def run(job: Job, config: FeaturesConfig) -> Result:
         width=layout.width,
         weights=notes[0]["weights"],
         row_bytes=layout.row_bytes,
-        pieces=[(each.task, note["rows"]) for each, note in zip(pieces, notes, strict=True)],
+        pieces=[(piece, note["rows"]) for piece, note in zip(pieces, notes, strict=True)],
     )
     hashes = {name: value for note in notes for name, value in note["files"].items()}
     return Result(receipts, {"store": details.model_dump(mode="json")}, hashes)
+
+
+def _remove_pieces(job: Job, pieces: Sequence[str]) -> None:
+    """Remove the pieces of shards that were given up, their receipts first: a run that goes on makes them again."""
+    job.forget("pieces", pieces)
+    lost = set(pieces)
+    for name in files.list_names(job.folder):
+        if name.endswith(".npy") and name.split(".")[0] in lost:
+            files.remove(files.join(job.folder, name))
 
 
 def _keepers(job: Job) -> list[Dataset]:
@@ -176,10 +195,11 @@ def check_conversations(data: Dataset) -> None:
     Raises:
         ConfigError: it holds none.
     """
-    if "messages" not in data.schema().names:
-        raise ConfigError(
-            f"step {data.manifest.step}: holds documents, not conversations; read it with `conversations: auto`"
-        )
+    names = data.schema().names
+    if "messages" not in names:
+        documents = "documents, not conversations; read it with `conversations: auto`"
+        told = documents if "text" in names else "no conversations; name the step that reads them first"
+        raise ConfigError(f"step {data.manifest.step}: holds {told}")
 
 
 class _Compute:

@@ -164,7 +164,10 @@ def run(job: Job, config: SelectConfig) -> Result:
         pool = Pool.of(datasets)
         config.selector.exclude(job, pool)
         if not pool.open.any():
-            raise RunError(f"step {job.step.name}: no row may be taken; {_most(pool.reasons)}")
+            raise RunError(
+                f"step {job.step.name}: no row may be taken; {_most(pool.reasons)}; loosen what drops them, and see"
+                " that `from` names steps of one pool"
+            )
         budget = int(pool.open.sum()) if config.budget is None else config.budget
         filling = Filling.of(budget, pool, config.quota)
         verdict = config.selector.select(job, pool, filling)

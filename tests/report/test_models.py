@@ -7,8 +7,11 @@ import pytest
 
 from curate.dataset import Dataset, write_manifest
 from curate.digest import Plain
+from curate.neural.checkpoints import Checkpoint
+from curate.neural.lora import Lora
 from curate.report.build import build_report
-from curate.report.models import Bar, Model, describe, flatten
+from curate.report.card import Bar
+from curate.report.models import Model, describe, flatten
 from tests.helpers import dataset
 from tests.report.test_report import Page, section
 
@@ -44,6 +47,13 @@ CARDS: dict[str, dict[str, Plain]] = {
         "data": {"target": {"texts": 107, "ngrams": 39893, "buckets": 7881},
                  "raw": {"texts": 179, "ngrams": 50543, "buckets": 8818}},
     },
+    "finetune": {
+        "kind": "finetune", "base": "d3c1d63138fef552", "parameters": 5000, "trained": 1200, "curve": CURVE,
+        "settings": {"lora": {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ["q_proj", "v_proj"]}, "lr": 0.002},
+        "data": {"conversations": 40, "cut": 3, "left_out": {"empty-turn": 4, "no-answer": 1}},
+        "learnt": {"steps": 96, "tokens": 18696, "loss": 2.716951},
+        "held_out": {"conversations": 10, "loss_before": 5.288187, "loss": 3.629141},
+    },
     "something_new": {"kind": "something_new", "values": [0.123456789] * 30, "deep": {"er": [{"x": 1.0}, [2]]}},
 }  # fmt: skip
 
@@ -54,7 +64,7 @@ def trained(folder: Path, card: dict[str, Plain]) -> Dataset:
 
 
 def made(folder: Path, method: str) -> Model:
-    return describe("lm", trained(folder, CARDS[method]))
+    return describe("lm", trained(folder, CARDS[method]), {})
 
 
 def table(model: Model, title: str) -> list[tuple[str | Bar, ...]]:
@@ -107,7 +117,7 @@ def test_domains_are_shown_from_both_ends_with_what_became_of_them(tmp_path: Pat
     lines = [f"d{i:02d},{0.5 - i / 30},{i},{10 * i},0,{'yes' if i < 10 else 'no'}" for i in range(30)]
     lines.append("unknown,,1,1,0,no")
     (tmp_path / "m" / "domains.csv").write_text("\n".join(["domain,gamma,documents,tokens,taken,included", *lines]))
-    model = describe("chosen", data)
+    model = describe("chosen", data, {})
     rows = table(model, "Domains")
     assert model.method == "perplexity_correlations"
     assert [row[0] for row in rows] == [
@@ -123,6 +133,62 @@ def test_domains_are_shown_from_both_ends_with_what_became_of_them(tmp_path: Pat
     assert ("precision at 0.5", "0.9524") in model.facts
 
 
+def tuned(folder: Path, card: dict[str, Plain], epochs: int) -> Dataset:
+    """A tuned model with its checkpoints, the rate falling."""
+    data = trained(folder, card)
+    names = [f"model/checkpoints/epoch-{i:02d}/checkpoint.json" for i in range(1, epochs + 1)]
+    for i, name in enumerate(names, 1):
+        (folder / name).parent.mkdir(parents=True)
+        said = Checkpoint(
+            base="d3c1d63138fef552", lora=Lora(), template=None, context=128, epoch=i, step=4 * i,
+            rate=0.002 / i, betas=(0.9, 0.999), eps=1e-8,
+        )  # fmt: skip
+        (folder / name).write_text(said.model_dump_json())
+    return write_manifest(str(folder), replace(data.manifest, files={name: "00" for name in reversed(names)}))
+
+
+def test_a_tuned_model_shows_its_base_what_learnt_and_its_loss(tmp_path: Path) -> None:
+    model = made(tmp_path / "m", "finetune")
+    facts = dict(model.facts)
+    assert facts["base model"] == "d3c1d63138fe"
+    assert facts["what learnt"] == "LoRA on q_proj, v_proj"
+    assert [facts[f"LoRA {each}"] for each in ("rank", "alpha", "dropout")] == ["8", "16", "0.1"]
+    assert (facts["parameters learnt"], facts["parameters in all"]) == ("1,200", "5,000")
+    assert (facts["held-out loss before"], facts["held-out loss after"]) == ("5.288", "3.629")
+    assert model.curve.count('<circle class="curve train"') == 4
+    assert "lr 0.002" in model.settings
+    full = {**CARDS["finetune"], "settings": {"lora": None}, "held_out": {"conversations": 0, "loss": None}}
+    facts = dict(describe("lm", trained(tmp_path / "full", full), {"d3c1d63138fef552": "proxy"}).facts)
+    assert (facts["base model"], facts["what learnt"]) == ("proxy", "every parameter")
+    assert not any(each.startswith(("LoRA", "held-out")) for each in facts)
+
+
+def test_a_tuned_model_says_what_became_of_every_conversation(tmp_path: Path) -> None:
+    assert table(made(tmp_path / "m", "finetune"), "Conversations") == [
+        ("learnt", Bar(0, 62.5, "kept"), "25"),
+        ("held out", Bar(0, 25, "kept"), "10"),
+        ("left out: empty-turn", Bar(0, 10, "dropped"), "4"),
+        ("left out: no-answer", Bar(0, 2.5, "dropped"), "1"),
+        ("of them cut to the context", Bar(0, 7.5, "rest"), "3"),
+    ]
+
+
+def test_a_tuned_model_shows_the_mean_rate_of_its_epochs_in_order_and_of_many_the_ends(tmp_path: Path) -> None:
+    few = table(describe("lm", tuned(tmp_path / "few", CARDS["finetune"], 4), {}), "Epochs")
+    assert few[1] == ("2", Bar(0, 50, "kept"), "0.001", "8")
+    assert [row[0] for row in few] == ["1", "2", "3", "4"]
+    many = table(describe("lm", tuned(tmp_path / "many", CARDS["finetune"], 105), {}), "Epochs")
+    assert [row[0] for row in many] == [*map(str, range(1, 11)), "85 between", *map(str, range(96, 106))]
+
+
+def test_the_page_calls_the_base_of_a_tuned_model_by_the_step_that_trained_it(tmp_path: Path) -> None:
+    base = trained(tmp_path / "base", CARDS["causal_lm"])
+    base = write_manifest(base.folder, replace(base.manifest, files={"model.bin": "d3c1d63138fef552"}))
+    outputs = {"proxy": base, "tuned": tuned(tmp_path / "tuned", CARDS["finetune"], 2)}
+    shown = Page(section(build_report("demo", outputs), "models")).text
+    assert "base model proxy what learnt" in shown
+
+
 def test_a_card_of_an_unknown_method_is_shown_value_by_value() -> None:
     assert list(flatten(CARDS["something_new"])) == [
         ("kind", "something_new"),
@@ -133,7 +199,7 @@ def test_a_card_of_an_unknown_method_is_shown_value_by_value() -> None:
 
 
 def test_a_card_without_the_figures_has_dashes(tmp_path: Path) -> None:
-    model = describe("lm", trained(tmp_path / "m", {"kind": "fasttext"}))
+    model = describe("lm", trained(tmp_path / "m", {"kind": "fasttext"}), {})
     assert ("AUROC", "–") in model.facts
 
 

@@ -91,7 +91,11 @@ def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     said = part(conversations[8], "answer").split()
     for some in (said[2:15], said[2:14], said[14:1:-1]):  # 13 of its words, 12, and 13 in another order
         target.append((Turn("user", f"Is this so? {' '.join(some)}"), Turn("assistant", "Yes.")))
-    docs = pool(folder / "docs", conversations, shards=3, columns={"task": ["dolly"] * 300 + ["gsm8k"] * 60})
+    columns = {
+        "task": ["dolly"] * 300 + ["gsm8k"] * 60,
+        "source": [f"{'one' if i < 120 else 'two'}.jsonl#{i}" for i in range(360)],
+    }
+    docs = pool(folder / "docs", conversations, shards=3, columns=columns)
     examples = pool(folder / "bbh", target, step="bbh")
     scores = [None if i % 7 == 0 else float((i * 37) % 101) for i in range(360)]
     one = pool(folder / "one", conversations, step="one")  # `beside` takes a pool of one shard
@@ -224,6 +228,17 @@ def test_values_of_a_column_have_their_parts_of_pool_and_pick(made: Run, found: 
     assert tasks.values[1].pick == pytest.approx(100 * 5 / 90)
 
 
+def test_files_have_their_parts_of_pool_and_pick(made: Run) -> None:
+    (again,) = selections({name: Dataset.open(each.folder) for name, each in made.outputs.items()})
+    for pick in again.picks:
+        (files,) = [each for each in pick.values if each.name == "source"]
+        first = sum(i < 120 for i in made.taken(pick.name))
+        assert [(each.value, each.rows, each.taken) for each in files.values] == [
+            ("two.jsonl", 240, pick.rows - first),
+            ("one.jsonl", 120, first),
+        ]
+
+
 def test_every_row_has_a_reason_and_the_cut_is_shown(made: Run, found: Selection) -> None:
     near, drawn = found.picks
     assert dict(near.reasons) == {"not selected": 320}
@@ -301,3 +316,15 @@ def test_the_part_of_equal_positions_in_signatures_is_the_jaccard_index() -> Non
         truth = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
         assert (found[0] == found[1]).mean() == pytest.approx(truth, abs=0.13)  # three standard errors
         assert bool(alike(found)) == (truth > 0.8)
+
+
+def test_how_many_rows_are_read_at_once_changes_no_figure(
+    made: Run, found: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.report.pool._ROWS", 7)
+    (again,) = selections(made.outputs)
+    assert (again.turns, again.question, again.answer) == (found.turns, found.question, found.answer)
+    assert again.overlaps == found.overlaps
+    for one, other in zip(again.picks, found.picks, strict=True):
+        assert (one.copies, one.near, one.repeats) == (other.copies, other.near, other.repeats)
+        assert one.contamination == other.contamination

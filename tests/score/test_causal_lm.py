@@ -271,6 +271,10 @@ def test_another_kind_of_model_is_refused(folder: str, tmp_path: Path) -> None:
     path = changed(folder, tmp_path / "m", "config.json", model_type="clip")
     with pytest.raises(ModelError, match="not a causal language model"):
         causal_lm(model=path)
+    # Its weights fit: the layer that predicts tokens is the embedding.
+    path = changed(folder, tmp_path / "c", "config.json", architectures=["LlamaForSequenceClassification"])
+    with pytest.raises(ModelError, match="LlamaForSequenceClassification is not a causal language model; name one"):
+        causal_lm(model=path)
 
 
 def test_numbers_out_of_range_are_refused(folder: str) -> None:

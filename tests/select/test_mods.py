@@ -19,7 +19,7 @@ from tests.select.pools import dolly
 from tests.select.spaces import minilm
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "select-mods.yaml"
-STAGES = ["quality", "good", "questions", "seeds", "initial", "answers", "answered", "needed", "added", "picks", "out"]
+STAGES = ["quality", "good", "questions", "seeds", "initial", "answers", "answered", "weak", "silent", "needed", "added", "picks", "out"]
 
 
 def test_the_recipe_has_its_stages_as_steps_in_their_order() -> None:
@@ -53,7 +53,7 @@ def recipe(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "initial.train.finetune": f"{{from: [pool, seeds], model: {base}, lora: {{rank: 4}}, lr: 1.0e-3, epochs: 1, context: 256}}",
         "answers.answer": "{from: [pool, good], model: initial, max_tokens: 8}",
         "answered.score.reward": f"{{model: {folder}/reward, context: 256}}",
-        "needed.filter.rules.0": "{column: reward, below: {quantile: 0.5}}",
+        "weak.filter.rules.0": "{column: reward, below: {quantile: 0.5}}",
     }
 
     def run(**more: str) -> dict[str, Dataset]:
@@ -101,7 +101,9 @@ def test_each_stage_takes_what_the_one_before_it_left(run: dict[str, Dataset]) -
     assert sum(row["messages"] != said[key] for key, row in answers.items() if row["answered"]) > len(good) / 2
 
     line = np.quantile([again[key] for key in good if again[key] is not None], 0.5)
-    assert needed == {key for key in good if again[key] is not None and again[key] < line}
+    assert kept(run["weak"]) == {key for key in good if again[key] is not None and again[key] < line}
+    assert kept(run["silent"]) == {key for key, row in answers.items() if row["tokens"] == 0}
+    assert needed == kept(run["weak"]) | kept(run["silent"])
     assert added < needed
     assert not added & seeds
     assert picks == seeds | added
@@ -120,8 +122,8 @@ def test_what_was_picked_is_published_and_reported(run: dict[str, Dataset]) -> N
 def test_after_another_threshold_of_necessity_only_what_follows_is_done_again(
     run: dict[str, Dataset], recipe: Run
 ) -> None:
-    again = recipe(**{"needed.filter.rules.0": "{column: reward, below: {quantile: 0.9}}"})
+    again = recipe(**{"weak.filter.rules.0": "{column: reward, below: {quantile: 0.9}}"})
     same = [name for name in STAGES if again[name].manifest.digest == run[name].manifest.digest]
-    assert same == STAGES[: STAGES.index("needed")]
+    assert same == [*STAGES[: STAGES.index("weak")], "silent"]
     assert kept(run["needed"]) < kept(again["needed"])
     assert kept(again["picks"]) == kept(run["seeds"]) | kept(again["added"])

@@ -74,7 +74,7 @@ def test_a_pool_of_documents_a_missing_column_and_a_pool_without_open_rows_are_r
     docs: Dataset, tmp_path: Path
 ) -> None:
     first = selected(tmp_path / "first", [docs], budget=5, top={"column": "length"})
-    with pytest.raises(ConfigError, match=r"steps.picks.select: step picks: .*conversations: auto"):
+    with pytest.raises(ConfigError, match="steps.picks.select: step picks: holds no conversations; name the step"):
         selected(tmp_path, [first], budget=5, random={})
     with pytest.raises(ConfigError, match="no column 'lenght'.*did you mean 'length'"):
         selected(tmp_path, [docs], budget=5, top={"column": "lenght"})

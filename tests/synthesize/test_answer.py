@@ -41,13 +41,15 @@ def chat(folder: str) -> ChatModel:
     return load_chat_model(folder, template=None, context=None, device="cpu")
 
 
-def answered(at: Path, inputs: dict[str, Dataset], model: str, workers: int = 1, **config: object) -> Dataset:
+def answered(
+    at: Path, inputs: dict[str, Dataset], model: str, workers: int = 1, *, keep_going: bool = False, **config: object
+) -> Dataset:
     """The output of an `answer` step."""
     value = {"from": [*inputs], "model": model, "max_tokens": 8, **config}
     parsed = validate(AnswerConfig, value, ("steps", "answers", "answer"))  # type: ignore[arg-type]
     roles = {role: inputs[name] for role, name in parsed.inputs().items()}
     step = Step("answers", "answer", VERSION, parsed.identity(), roles, {"model": model}, lambda job: run(job, parsed))
-    return execute(step, str(at / "run"), LocalEngine(), Resources(workers=workers), Progress("quiet"))
+    return execute(step, str(at / "run"), LocalEngine(), Resources(workers, keep_going=keep_going), Progress("quiet"))
 
 
 def said(chat: ChatModel, asked: Conversation, most: int) -> str:
@@ -122,6 +124,17 @@ def test_an_answer_may_be_empty(shared: Path, tmp_path: Path, folder: str) -> No
     assert row["answered"] and row["tokens"] == 0 and row["messages"][-1] == {"role": "assistant", "content": ""}  # type: ignore[index]
 
 
+def test_a_model_that_gives_no_number_answers_nothing(shared: Path, tmp_path: Path, folder: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken, copy_function=shutil.copyfile)
+    broken.chmod(0o755)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="broken: the model gives a token no finite logit"):
+        answered(tmp_path, {"docs": pool(tmp_path / "docs", dolly(shared, 1))}, str(broken))
+
+
 def test_what_a_models_makers_set_for_generation_is_not_taken(shared: Path, tmp_path: Path, folder: str) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder, other, copy_function=shutil.copyfile)
@@ -155,6 +168,25 @@ def test_two_workers_and_a_run_that_was_stopped_give_the_same_bytes(
     again = answered(tmp_path / "again", {"docs": docs}, folder)
     assert len(calls) == 4 + 1  # two pieces a shard, and once more the one that was stopped
     assert tree(Path(again.folder)) == tree(Path(one.folder))
+
+
+def test_a_shard_with_a_piece_given_up_is_listed_once_and_whole(
+    shared: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PIECE_ROWS", 2)
+    docs = pool(tmp_path / "docs", dolly(shared, 6), shards=2)
+    calls = []
+
+    def failing(*args: object, **options: object) -> object:
+        calls.append(args)
+        if len(calls) == 2:
+            raise ValueError("no answer from here")
+        return answer(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "answer", failing)
+    out = answered(tmp_path, {"docs": docs}, folder, keep_going=True, max_tokens=1)
+    assert [(each.shard, each.rows) for each in out.manifest.failed] == [("part-00000.parquet", 3)]
+    assert (out.manifest.rows_in, [row["id"] for row in rows(out)]) == (6, ["00003", "00004", "00005"])
 
 
 def test_one_dataset_of_conversations_is_answered_and_a_template_is_known(
