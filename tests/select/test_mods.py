@@ -19,7 +19,21 @@ from tests.select.pools import dolly
 from tests.select.spaces import minilm
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "select-mods.yaml"
-STAGES = ["quality", "good", "questions", "seeds", "initial", "answers", "answered", "weak", "silent", "needed", "added", "picks", "out"]
+STAGES = [
+    "quality",
+    "good",
+    "questions",
+    "seeds",
+    "initial",
+    "answers",
+    "answered",
+    "weak",
+    "silent",
+    "needed",
+    "added",
+    "picks",
+    "out",
+]
 
 
 def test_the_recipe_has_its_stages_as_steps_in_their_order() -> None:
