@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+import yaml
 
 from curate.dataset import Dataset
 from curate.engine import Resources
@@ -15,16 +16,44 @@ from curate.engine.local import LocalEngine
 from curate.pipeline import Pipeline
 from curate.progress import Progress
 from tests.helpers import rows
+from tests.pipelines import run_yaml
 from tests.select.pools import dolly
 from tests.select.spaces import minilm
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "select-mods.yaml"
-STAGES = ["quality", "good", "questions", "seeds", "initial", "answers", "answered", "weak", "silent", "needed", "added", "picks", "out"]
+STAGES = [
+    "quality",
+    "good",
+    "questions",
+    "seeds",
+    "initial",
+    "answers",
+    "answered",
+    "weak",
+    "silent",
+    "needed",
+    "added",
+    "picks",
+    "out",
+]
 
 
 def test_the_recipe_has_its_stages_as_steps_in_their_order() -> None:
     names = [node.name for node in Pipeline.load(str(RECIPE)).nodes]
     assert names == ["pool", *STAGES]
+
+
+def test_a_row_is_needed_where_the_answer_is_poor_or_empty(tmp_path: Path) -> None:
+    stages = yaml.safe_load(RECIPE.read_text())["steps"]
+    said = {"messages": [{"role": "user", "content": "Hi"}]}
+    found = [(3, -1.0), (3, 1.0), (0, None), (None, None)]  # the last was not answered
+    lines = [orjson.dumps({**said, "tokens": tokens, "reward": reward}) for tokens, reward in found]
+    (tmp_path / "pool.jsonl").write_bytes(b"\n".join(lines))
+    steps = {"pool": {"read": {"path": f"{tmp_path}/pool.jsonl", "conversations": "messages"}}}
+    for name in ("weak", "silent"):
+        steps[name] = {"filter": {**stages[name]["filter"], "from": "pool"}}
+    text = yaml.safe_dump({"name": "t", "steps": {**steps, "needed": stages["needed"]}})
+    assert [row["keep"] for row in rows(run_yaml(tmp_path, text)["needed"])] == [True, False, True, False]
 
 
 Run = Callable[..., dict[str, Dataset]]
