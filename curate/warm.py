@@ -19,8 +19,10 @@ from curate.score.fasttext_explain import moved_by
 from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
 from curate.score.fasttext_write import write_model
 from curate.score.gopher import Variant
+from curate.select.dot_kernel import TILE, products
 from curate.select.facility_location import Graph, nearest_neighbours
 from curate.select.farthest import Farthest
+from curate.select.projection_kernel import BLOCK, scatter
 from curate.select.space_kernel import gains, keep_best
 from curate.text.batch import TextBatch
 from curate.text.form_words import form_words
@@ -74,6 +76,10 @@ def _warm_selection() -> None:
     farthest.next()
     graph = Graph.of(*nearest_neighbours(vectors, 1))
     gains(np.arange(2), graph.starts, graph.members, graph.weights, vectors[0, :2].copy(), np.empty(2))
+    for codes in (np.ones((2, 1, 4), np.int8), vectors[:, None].copy()):
+        codes.flags.writeable = False
+        products(codes, np.ones((2, 1)), np.zeros((TILE, 1, 4), np.float32), np.empty((2, TILE)))
+    scatter(vectors, np.uint64(0), np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32), np.zeros((2, 4), np.float32))
     keep_best(np.ones((1, 2)), np.arange(2, dtype=np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int32))
 
 

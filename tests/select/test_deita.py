@@ -63,15 +63,9 @@ def test_rows_are_those_of_one_comparison_after_the_other(
 
 def test_a_threshold_of_one_passes_over_nothing(tmp_path: Path) -> None:
     vectors = random_vectors(1, 30, 5, different=3)
-<<<<<<< HEAD
     found = picks(tmp_path, vectors, 12, np.ones(30, np.float32), threshold=1.0)
     assert taken(found) == [f"{i:05d}" for i in range(12)]
     assert found.manifest.details["filled_up"] == 0
-=======
-    assert taken(picks(tmp_path, vectors, 12, np.ones(30, np.float32), threshold=1.0)) == [
-        f"{i:05d}" for i in range(12)
-    ]
->>>>>>> w-bad
 
 
 def test_a_row_without_a_score_or_a_feature_is_never_taken(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.helpers import tree
 from tests.pipelines import run_yaml
 from tests.select.pools import dolly
 
+pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 T = TypeVar("T")
 R = TypeVar("R")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("torch")
+
 import numpy as np
 import numpy.typing as npt
-import pytest
 import torch
 
 from curate.select.projection import PROJECTIONS, Dense, Name, Projection, Sparse, TwoSided
