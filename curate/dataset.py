@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from curate import files
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError
-from curate.shards import QUARANTINE, Shard, read_shard, unify
+from curate.shards import QUARANTINE, Shard, read_schema, read_shard, unify
 
 MANIFEST = "manifest.json"
 
@@ -139,12 +139,12 @@ class Dataset:
         return files.join(self.folder, shard if isinstance(shard, str) else shard.name)
 
     def schema(self) -> pa.Schema:
-        """One schema for all shards: columns that some lack are null there, types are widened."""
-        schemas = []
-        for shard in self.shards:
-            with files.open_input(self.path(shard)) as stream:
-                schemas.append(pq.read_schema(stream))
-        return unify(schemas)
+        """One schema for all shards: columns that some lack are null there, types are widened.
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        return unify([read_schema(self.path(shard)) for shard in self.shards])
 
     def read(self, shard: Shard | str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a shard, a row group at a time.

@@ -7,6 +7,7 @@ writer.shard.rows, writer.shard.digest
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,25 @@ class Shard:
     digest: str
 
 
+@contextlib.contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """What is no whole Parquet file is an error that says what to do."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise RunError(f"{path}: is damaged ({error}); delete its folder and run the pipeline again") from None
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The schema of one Parquet file.
+
+    Raises:
+        RunError: the file is not whole.
+    """
+    with files.open_input(path) as stream, _whole(path):
+        return pq.read_schema(stream)
+
+
 def read_shard(
     path: str, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
@@ -64,12 +84,10 @@ def read_shard(
         RunError: the file is not whole.
     """
     with files.open_input(path) as stream:
-        try:
+        with _whole(path):
             # In this thread alone: one of Arrow's that still holds the stream when Python ends aborts the process
             # (apache/arrow issues 34314 and 50482).
             reader = pq.ParquetFile(stream, pre_buffer=False)
-        except pa.ArrowInvalid as error:
-            raise RunError(f"{path}: is damaged ({error}); delete its folder and run the pipeline again") from None
         for name in columns or ():
             if name not in reader.schema_arrow.names:
                 raise ConfigError(f"{path}: no column {name!r}; {nearest(name, reader.schema_arrow.names)}")

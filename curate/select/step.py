@@ -122,6 +122,9 @@ def parse(value: Plain, path: Path) -> SelectConfig:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise BadValue((*path, "from"), "expected the step of the pool, or a list that begins with it")
     rest = {key: each for key, each in value.items() if key not in _FIXED}
+    unknown = [key for key in rest if key not in SELECTORS]
+    if len(rest) > 1 and unknown:
+        raise BadValue((*path, unknown[0]), f"no such key; {nearest(unknown[0], [*_FIXED, *SELECTORS])}")
     if len(rest) != 1:
         raise BadValue(path, f"expected one selector beside `from` and `budget`: {', '.join(SELECTORS)}")
     ((name, args),) = rest.items()

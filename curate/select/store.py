@@ -240,6 +240,8 @@ class Store:
         codes = self._map(name, "")[rows]
         if self.layout.kind == "int8":
             scales = self._map(name, "scale")[rows].astype(np.float64)
+            if not np.isfinite(scales).all():
+                raise RunError(f"{self._folder}: {name} is damaged; delete the folder and run the pipeline again")
         elif self.layout.kind == "sign":
             codes = 2 * np.unpackbits(codes, axis=2, count=self.layout.width).view(np.int8) - 1
             scales = (self._map(name, "norm")[rows] > 0) / np.sqrt(self.layout.width)

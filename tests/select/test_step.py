@@ -90,6 +90,11 @@ def dolly_rows(docs: Dataset) -> list[tuple[()]]:
     return [(), (), ()]
 
 
+def test_a_misspelt_key_beside_a_selector_gets_the_nearest_name() -> None:
+    with pytest.raises(BadValue, match="select.budgt: no such key; did you mean 'budget'"):
+        parse({"from": "docs", "budgt": 3, "random": {}}, ("steps", "picks", "select"))
+
+
 @pytest.mark.parametrize("budget", [0, -3, 0.0, -0.5, 1.5, float("nan"), float("inf"), True, False, None, "5", {"sum": "length"}, {"sum": "length", "limit": 0}])  # fmt: skip
 def test_a_budget_that_is_none_is_refused_before_anything_runs(budget: object) -> None:
     with pytest.raises(BadValue, match="a count from 1, a fraction up to 1.0, or") as error:

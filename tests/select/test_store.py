@@ -115,6 +115,13 @@ def test_queries_of_another_width_are_refused(tmp_path: Path) -> None:
         made.scores(vectors(1, width=200))
 
 
+def test_a_scale_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    made, path = store(tmp_path, "int8", vectors(30)), tmp_path / "part-0.scale.npy"
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)
+    with pytest.raises(RunError, match="part-0 is damaged; delete the folder"):
+        everything(made)
+
+
 @pytest.mark.parametrize("suffix", ["", ".norm", ".scale"])
 def test_a_piece_that_is_not_whole_is_named_whatever_is_asked_of_it(suffix: str, tmp_path: Path) -> None:
     made, path = store(tmp_path, "int8", vectors(30)), tmp_path / f"part-0{suffix}.npy"
