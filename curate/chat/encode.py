@@ -109,7 +109,7 @@ class ChatEncoder:
         if template is not None and self._chat.eos_token is None:
             raise ModelError(
                 f"{path}: its tokenizer has no eos_token, by which the template {template} ends an answer;"
-                " use a model that writes text"
+                " use a model that has one"
             )
         self._template, self._path = None if template is None else TEMPLATES[template], path
         self._special = special_tokens(tokenizer)
