@@ -1,6 +1,6 @@
 """The speed and the quality of what selects instructions; each part prints its own table.
 
-    python benchmarks/selection.py [gradients store projection] [--data ../shared]
+    python benchmarks/selection.py [gradients store projection scale] [--shared ../shared]
 
 One thread; nothing else should run. Seconds are of the processor, of the fastest of several turns, so that other work
 on the machine changes them little.
@@ -16,8 +16,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are loaded
 
 from selection_gradients import gradients, projection, store
+from selection_scale import scale
 
-PARTS: dict[str, Callable[[Path], None]] = {"gradients": gradients, "projection": projection, "store": store}
+PARTS: dict[str, Callable[[Path], None]] = {
+    "gradients": gradients,
+    "projection": projection,
+    "store": store,
+    "scale": scale,
+}
 
 
 def main() -> None:

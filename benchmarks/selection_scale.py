@@ -1,7 +1,6 @@
 """Selection in a space of features: seconds against plain NumPy, and seconds and memory as the pool grows.
 
-    python benchmarks/selection_scale.py             # up to 100,000 rows
-    python benchmarks/selection_scale.py --million   # and once 1,000,000
+    python benchmarks/selection.py scale
 
 Vectors are drawn around 500 directions, as embeddings of a mixed pool lie in clusters, and stored as float16. Times
 are seconds of one core (of the processor, so that other work on the machine does not count); they begin at the store
@@ -10,7 +9,6 @@ on disk and end with the picks, while plain NumPy begins with float32 in memory.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -156,7 +154,7 @@ def case(selector: str, rows: int, width: int, budget: int, examples: int, repea
     arguments = [selector, rows, width, budget, examples, repeats, plain]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, __file__, "--case", json.dumps(arguments)],
+        [sys.executable, __file__, json.dumps(arguments)],
         env=environment,
         capture_output=True,
         text=True,
@@ -169,25 +167,18 @@ def case(selector: str, rows: int, width: int, budget: int, examples: int, repea
     print(line, flush=True)
 
 
-def main() -> None:
-    """The tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--million", action="store_true", help="also 1,000,000 rows")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(measure(*json.loads(arguments.case))))
-        return
+def scale(_: Path) -> None:
+    """The tables; no test data is needed."""
     print(f"load {os.getloadavg()[0]:.1f} at the start, {os.cpu_count()} cores, one thread\n")
     titles = ("rows", "width", "budget", "seconds", "peak", "NumPy", "ratio", "same")
     print(" " * 9, *(f"{title:>{size}}" for title, size in zip(titles, (9, 5, 7, 10, 9, 10, 7, 7), strict=True)))
     case("k_center", 100_000, 384, 2_000, 1, 2, True)
     case("rds", 100_000, 384, 5_000, 200, 2, True)
     print("\ngrowth, width 64, 1% of the rows (k_center: 1,000), 100 examples")
-    for rows in (10_000, 100_000, *([1_000_000] if arguments.million else [])):
+    for rows in (10_000, 100_000, 1_000_000):
         case("k_center", rows, 64, 1_000, 1, 1, False)
         case("rds", rows, 64, rows // 100, 100, 1, False)
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(*json.loads(sys.argv[1]))))
