@@ -39,7 +39,7 @@ lint: $(VENV)/tested
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(VENV)/tested
 	$(BIN)/python benchmarks/scoring.py

@@ -76,7 +76,7 @@ def _head(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(20)
+                server.wait(5)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
