@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     Sink = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 _TOLD = 8
+
+
+class _Embedded(Protocol):
+    """What is used of a language model beside its layers."""
+
+    def get_input_embeddings(self) -> torch.nn.Embedding: ...
+    def get_output_embeddings(self) -> torch.nn.Module | None: ...
+
+
 LORA = ("lora_A", "lora_B")
 
 
@@ -48,7 +57,7 @@ def linear_layers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, tor
     found: dict[str, torch.nn.Linear] = {}
     known: dict[str, None] = {}
     met: set[str] = set()
-    embedding = cast("torch.nn.Embedding", getattr(model, "get_input_embeddings")())  # noqa: B009  # of no type
+    embedding = cast(_Embedded, model).get_input_embeddings()
     for name, module in model.named_modules():
         parts = name.split(".")
         if type(module) is not torch.nn.Linear or parts[-1] == "base":
@@ -148,7 +157,7 @@ def backward(model: torch.nn.Module, layers: Mapping[str, torch.nn.Linear], batc
     """
     import torch
 
-    head = cast("torch.nn.Module | None", getattr(model, "get_output_embeddings")())  # noqa: B009  # of no type
+    head = cast(_Embedded, model).get_output_embeddings()
     if head is None:
         raise ModelError("the model does not say which layer gives its logits; use another one")
 
