@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
-STAGES = {"read", "score", "train", "clean", "dedup", "filter", "select", "synthesize", "release", "report"}
+STAGES = {"read", "score", "train", "clean", "dedup", "filter", "select", "synthesize", "verify", "release", "report"}
 # What the stages stand on may not know them; `text` knows the ground alone.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "neural": {"errors", "files", "config"},
     "chat": {"errors", "files", "dataset", "shards", "neural"},
     "recipes": set(),
+    "generate": {"errors", "files", "config", "digest", "shards"},
     **{
         stage: {
             "csv_table",
@@ -70,8 +71,11 @@ for stage in ("score", "filter"):
     ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
 for stage in ("read", "score", "train", "clean", "dedup", "select", "synthesize", "release", "report"):
     ALLOWED[stage] = ALLOWED[stage] | {"chat"}
-for stage in ("select", "synthesize"):
+for stage in ("select", "synthesize", "verify"):
     ALLOWED[stage] = ALLOWED[stage] | {"neural"}
+for stage in ("synthesize", "verify"):
+    ALLOWED[stage] = ALLOWED[stage] | {"chat", "clean", "generate", "score"}
+ALLOWED["synthesize"] = ALLOWED["synthesize"] | {"verify"}
 ALLOWED["report"] = ALLOWED["report"] | {"summary"}
 ALLOWED["release"] = ALLOWED["release"] | {"summary"}
 

@@ -1,0 +1,115 @@
+"""What a step that asks models works with: the ledgers of its run, and its part of the budget.
+
+with open_access(means, "runs/demo/ledger", replay=False, host="127.0.0.1") as access:
+    job.map("", functools.partial(_Make, access, config), tasks)
+async with access.session("made/part-00000", names=["large"]) as ask:      # in a worker
+    completion = await ask(request)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from curate import files
+from curate.errors import ConfigError
+from curate.generate.ask import Ask
+from curate.generate.budget import Lease, Place, Purse, lend
+from curate.generate.endpoints import Means
+from curate.generate.ledger import Amount, Ledger, spent_in
+from curate.generate.recorded import find_ledgers, import_recorded
+
+FOLDER = "ledger"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the workers of a step ask; the same for all of them, and sent to them.
+
+    Attributes:
+        means: endpoints, caps and prices.
+        folder: where the run's ledgers lie.
+        others: ledgers with recorded answers.
+        replay: whether nobody is asked.
+        place: of the budget's coordinator; None without a budget.
+    """
+
+    means: Means
+    folder: str
+    others: tuple[str, ...]
+    replay: bool
+    place: Place | None = None
+
+    @contextlib.asynccontextmanager
+    async def session(self, ledger: str, names: Sequence[str]) -> AsyncIterator[Ask]:
+        """Ask some endpoints, on record in one ledger, which this process alone writes meanwhile.
+
+        Args:
+            ledger: its name below the folder: `step/part-00000`.
+            names: of the endpoints.
+        """
+        path = os.path.join(self.folder, f"{ledger}.sqlite")
+        # The same step over other shards: what it asked is there, in files of another cut.
+        beside = [each for each in find_ledgers(os.path.dirname(os.path.dirname(path))) if _step(each) == _step(path)]
+        older = [each for each in beside if os.path.dirname(each) != os.path.dirname(path)]
+        book = Ledger(path, [*older, *self.others])
+        lease: Lease | None = None
+        try:
+            lease = await Lease.open(self.place, path) if self.place is not None else None
+            async with Ask(self.means, book, lease, names, replay=self.replay) as ask:
+                yield ask
+        finally:
+            if lease is not None:
+                await lease.close()
+            book.close()
+
+
+def ledger_name(step: str, inputs: str, shard: str) -> str:
+    """The ledger of a shard: another cut of the input gets ledgers of its own, and reads these.
+
+    Args:
+        step: its name.
+        inputs: the digest of what it reads.
+        shard: the name of the task.
+    """
+    return f"{step}.{inputs[:8]}/{shard.removesuffix('.parquet')}"
+
+
+def _step(path: str) -> str:
+    return os.path.basename(os.path.dirname(path)).rsplit(".", 1)[0]
+
+
+@contextlib.contextmanager
+def open_access(means: Means, folder: str, *, replay: bool, host: str) -> Iterator[Access]:
+    """What a step may use while the block lasts: the budget is lent by this process.
+
+    Args:
+        means: endpoints, caps and prices.
+        folder: of the run's ledgers.
+        replay: whether nobody is asked, whatever is missing.
+        host: this machine, as the workers see it.
+
+    Raises:
+        ConfigError: the folder is in an object store, where no ledger can be written.
+    """
+    if files.is_remote(folder):
+        raise ConfigError(f"{folder}: ledgers need a file system that all workers share; choose another --root")
+    os.makedirs(folder, exist_ok=True)
+    access = Access(means, folder, import_recorded(means.ledgers, folder), replay)
+    if means.caps is None or replay:
+        yield access
+        return
+    purse = Purse(means.caps, spent_so_far(folder))
+    with lend(purse, host) as place:
+        yield replace(access, place=place)
+
+
+def spent_so_far(folder: str) -> dict[str, Amount]:
+    """What all ledgers below a folder say was billed, or may have been, by model."""
+    total: dict[str, Amount] = {}
+    for path in find_ledgers(folder):
+        for model, amount in spent_in(path).items():
+            total[model] = total.get(model, Amount()).plus(amount)
+    return total

@@ -1,0 +1,229 @@
+"""Asking: a request becomes a completion, whatever it takes, and everything about it is on record.
+
+    async with Ask(means, ledger, lease, names=["large"], replay=False) as ask:
+        completion = await ask(request)
+
+First the ledger is looked in. What it has not, is reserved in the budget, recorded, sent when the governor
+lets it, and its answer recorded, in this order. What cannot be answered raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol
+
+from curate.errors import RunError
+from curate.generate.budget import Lease
+from curate.generate.client import Client
+from curate.generate.endpoints import Endpoint, Means
+from curate.generate.governor import Governor
+from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger, State
+from curate.generate.outcome import Outcome
+from curate.generate.request import Completion, Request, Unreadable, read_completion
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
+
+
+class Generate(Protocol):
+    """The seam to a language model."""
+
+    async def __call__(self, request: Request) -> Completion:
+        """The model's answer.
+
+        Raises:
+            Skipped: the budget has nothing left for it.
+            GivenUp: it will not be answered.
+            RunError: nothing will be, for now; or its answer is not on record and nobody may be asked.
+        """
+        ...
+
+
+class Skipped(Exception):
+    """The budget has nothing left for a request."""
+
+
+class GivenUp(Exception):
+    """A request has no answer and will have none; `why` says it."""
+
+    def __init__(self, why: GaveUp) -> None:
+        super().__init__(f"{why.error}: {why.message}")
+        self.why = why
+
+
+class Sender(Protocol):
+    """Sends requests to one server of an endpoint, in one way."""
+
+    async def send(self, request: Request, attempt: str) -> Outcome:
+        """What became of an attempt; does not raise."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class _Place:
+    """One server of an endpoint, its governor and its weight."""
+
+    def __init__(self, sender: Sender, governor: Governor, weight: float) -> None:
+        self.sender, self.governor, self.weight = sender, governor, weight
+
+
+class Ask:
+    """`Generate` over ledger, budget, governors and clients.
+
+    Args:
+        means: endpoints and prices.
+        ledger: of this shard.
+        lease: this worker's part of the budget; None where there is none.
+        names: the endpoints that are asked.
+        replay: whether the ledger alone may answer.
+    """
+
+    def __init__(
+        self, means: Means, ledger: Ledger, lease: Lease | None, names: Sequence[str], *, replay: bool
+    ) -> None:
+        self._means, self._ledger, self._lease, self._replay = means, ledger, lease, replay
+        self._places = {} if replay else {name: _places(means.endpoints[name]) for name in names}
+        self._asking: dict[str, asyncio.Task[Completion]] = {}
+        self._stopped: RunError | None = None
+        self._last: dict[str, str] = {}
+
+    async def __aenter__(self) -> Ask:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was sent is paid: its answers are waited for, and nothing else is sent.
+        self._stopped = self._stopped or RunError("the run was stopped")
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        for places in self._places.values():
+            for place in places:
+                with contextlib.suppress(Exception):  # a connection that does not even close in order
+                    await place.sender.close()
+
+    async def __call__(self, request: Request) -> Completion:
+        """See `Generate`."""
+        found = self._ledger.find(request.key)
+        if found is not None:
+            return read_completion(request.kind, found)
+        if self._replay:
+            why = self._ledger.gave_up(request.key)
+            if why is not None:
+                raise GivenUp(why)
+            raise RunError(
+                f"the ledger has no answer to request {request.key[:16]} to {request.endpoint}"
+                f" ({_begins(request)}); run without --replay to ask for it"
+            )
+        task = self._asking.get(request.key)
+        if task is None:
+            task = asyncio.create_task(self._ask(request))
+            self._asking[request.key] = task
+            task.add_done_callback(lambda _: self._asking.pop(request.key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, request: Request) -> Completion:
+        endpoint = self._means.endpoints[request.endpoint]
+        begun: float | None = None
+        wait = _FIRST_WAIT
+        failures = 0
+        while True:
+            place = min(self._places[request.endpoint], key=lambda each: each.governor.load / each.weight)
+            async with place.governor.turn():
+                self._check(request.endpoint, endpoint)
+                outcome, completion = await self._attempt(place, request)
+            if completion is not None:
+                return completion
+            if outcome.what == "stop":
+                self._stopped = RunError(f"endpoint {request.endpoint} {outcome.message}")
+                raise self._stopped
+            if outcome.what == "refused":
+                await self._give_up(request, outcome)
+            begun = begun or time.monotonic()
+            self._last[request.endpoint] = outcome.message
+            if outcome.what == "failed":
+                failures += 1
+                if failures >= endpoint.tries:
+                    await self._give_up(request, outcome)
+            elif time.monotonic() - begun > endpoint.patience:
+                await self._give_up(request, outcome)
+            # Chance keeps those that failed together from coming back together; it is in no output.
+            await asyncio.sleep(max(outcome.retry_after, wait * random.uniform(0.5, 1.5)))
+            wait = min(_LONGEST_WAIT, 2 * wait)
+
+    async def _attempt(self, place: _Place, request: Request) -> tuple[Outcome, Completion | None]:
+        """One sending, from the reservation to the record of what it came to."""
+        price = self._means.price(request.endpoint)
+        prompt, most = request.prompt_tokens, request.most
+        worst = Amount(price.worst(prompt, most), prompt + most, 1)
+        if self._lease is not None and not await self._lease.reserve(request.model, worst):
+            raise Skipped
+        attempt = Attempt(secrets.token_hex(12), request.key, request.model, worst)
+        await self._ledger.begin(attempt)
+        outcome = await place.sender.send(request, attempt.id)
+        completion: Completion | None = None
+        if outcome.what == "answer":
+            try:
+                completion = read_completion(request.kind, outcome.body)
+            except Unreadable as error:
+                outcome = Outcome("failed", error="unreadable", message=str(error))
+        spent: Amount = worst
+        state: State = "stands"
+        if completion is not None and not outcome.cut:
+            usage = completion.usage
+            spent, state = Amount(price.cost(usage), usage.prompt + usage.completion, 1), "settled"
+        elif not outcome.billed:
+            spent, state = Amount(), "free"
+        answer = (request, outcome.body) if completion is not None else None
+        await self._ledger.settle(attempt.id, state, spent, answer)
+        if self._lease is not None:
+            self._lease.settle(attempt.model, attempt.worst, spent)
+        _govern(place.governor, outcome)
+        return outcome, completion
+
+    async def _give_up(self, request: Request, outcome: Outcome) -> None:
+        why = GaveUp(outcome.error, outcome.message)
+        await self._ledger.give_up(request.key, why)
+        raise GivenUp(why)
+
+    def _check(self, name: str, endpoint: Endpoint) -> None:
+        """See that the run has not stopped, and that the endpoint is not down for good."""
+        if self._stopped is not None:
+            raise self._stopped
+        since = [place.governor.down_since for place in self._places[name]]
+        if all(each is not None for each in since):
+            down = time.monotonic() - max(each for each in since if each is not None)
+            if down > endpoint.patience:
+                self._stopped = RunError(
+                    f"endpoint {name} has not answered for {down:.0f} s ({self._last.get(name)}); see whether it runs,"
+                    " and run the same command again"
+                )
+                raise self._stopped
+
+
+def _govern(governor: Governor, outcome: Outcome) -> None:
+    if outcome.what in ("answer", "refused", "stop"):
+        governor.succeeded()
+    elif outcome.what == "limited":
+        governor.limited(outcome.retry_after)
+    else:
+        governor.failed()
+
+
+def _places(endpoint: Endpoint) -> list[_Place]:
+    return [_Place(Client(each, endpoint), Governor(endpoint.in_flight), each.weight) for each in endpoint.places]
+
+
+def _begins(request: Request) -> str:
+    messages = request.body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else request.body.get("prompt")
+    text = last.get("content") if isinstance(last, dict) else last
+    short = " ".join(str(text).split())
+    return short if len(short) <= 60 else f"{short[:60]}..."

@@ -1,0 +1,142 @@
+"""Sending one request to one server, once, and saying in one word what became of it.
+
+    client = Client(Server(url="http://127.0.0.1:8000/v1"), endpoint)
+    outcome = await client.send(request, attempt="1f0c...")
+    outcome.what                                 # answer, limited, failed, refused, stop
+
+Retries, budget and ledger are not its business. The `openai` client does the talking; what it would raise becomes an
+`Outcome`. A key never leaves this module: where a server repeats it, it is blotted out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import httpx2
+import openai
+
+from curate.errors import RunError
+from curate.generate.endpoints import Endpoint, Server
+from curate.generate.outcome import Outcome
+from curate.generate.request import PATHS, Request
+from curate.generate.stream import read_stream
+
+ATTEMPT = "X-Curate-Attempt"
+_NEVER_ANSWERED = (400, 405, 406, 413, 415, 422, 451)
+_STOP = {
+    401: "refuses the key",
+    402: "wants to be paid",
+    403: "refuses access",
+    404: "knows no such model or address",
+}
+
+
+class Client:
+    """The `openai` client for one server of an endpoint; to be closed."""
+
+    def __init__(self, server: Server, endpoint: Endpoint) -> None:
+        self._server, self._endpoint = server, endpoint
+        self._key = os.environ.get(server.key, "").strip() if server.key else ""
+        if server.key and not self._key:
+            raise RunError(f"the environment of a worker has no {server.key}; give it to every node")
+        self.openai = openai.AsyncOpenAI(
+            base_url=server.url,
+            api_key=self._key or "none",
+            # Of this process's environment nothing but the key named in the config is sent.
+            organization="",
+            project="",
+            max_retries=0,
+            timeout=endpoint.timeout,
+            http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.openai.close()
+
+    async def send(self, request: Request, attempt: str) -> Outcome:
+        """Send a request once; returns within the endpoint's timeout."""
+        try:
+            async with asyncio.timeout(self._endpoint.timeout):
+                return await self._send(request, {ATTEMPT: attempt})
+        except (TimeoutError, openai.APITimeoutError):
+            return Outcome("failed", message=f"no answer within {self._endpoint.timeout:g} s", error="timeout")
+        except openai.APIStatusError as error:
+            return self._status(error)
+        except openai.APIConnectionError as error:
+            return Outcome(
+                "failed", message=self.blot(_cause(error)), error="connection", billed=not _not_connected(error)
+            )
+        except openai.OpenAIError as error:
+            return Outcome("failed", message=self.blot(str(error)), error="unreadable")
+
+    async def _send(self, request: Request, headers: Mapping[str, str]) -> Outcome:
+        body = {"model": request.model, **request.body}
+        if self._endpoint.stream:
+            outcome = await read_stream(self.openai, request.kind, body, headers)
+            return replace(outcome, body=self._blotted(outcome.body))
+        path = PATHS[request.kind]
+        raw = await self.openai.post(path, body=body, options={"headers": dict(headers)}, cast_to=httpx2.Response)
+        return Outcome("answer", body=self._blotted(raw.content))
+
+    def _status(self, error: openai.APIStatusError) -> Outcome:
+        status = error.status_code
+        message = self.blot(f"{status}: {_message(error.body) or error.message}")
+        if status == 429 and "insufficient_quota" in (error.code, error.type):
+            return Outcome("stop", message=f"has no quota left ({message})", error="quota", billed=False)
+        if status in _STOP:
+            key = f" in {self._server.key}" if status == 401 and self._server.key else ""
+            return Outcome("stop", message=f"{_STOP[status]}{key} ({message})", error=f"http-{status}", billed=False)
+        if status in _NEVER_ANSWERED:
+            return Outcome("refused", message=message, error=f"http-{status}", billed=False)
+        after = _retry_after(error.response.headers)
+        if status == 429:
+            return Outcome("limited", message=message, error="http-429", retry_after=after, billed=False)
+        return Outcome("failed", message=message, error=f"http-{status}", retry_after=after, billed=False)
+
+    def blot(self, text: str) -> str:
+        """One line of a text without this server's key."""
+        line = " ".join(text.split())[:300]
+        return line.replace(self._key, "***") if self._key else line
+
+    def _blotted(self, body: bytes) -> bytes:
+        key = self._key.encode()
+        return body.replace(key, b"***") if key and key in body else body
+
+
+def _message(body: object) -> str:
+    """The message in the body of an error."""
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    found = inner.get("message") if isinstance(inner, dict) else inner
+    return found if isinstance(found, str) else ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds to wait, from a header in milliseconds, seconds, or with a date."""
+    exact = headers.get("retry-after-ms")
+    given = headers.get("retry-after")
+    try:
+        return max(0.0, float(exact) / 1000 if exact is not None else float(given or 0))
+    except ValueError:
+        parsed = email.utils.parsedate_tz(given or "")
+        return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed is not None else 0.0
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _not_connected(error: BaseException | None) -> bool:
+    """Whether no connection was made, so that the server never saw the request."""
+    while error is not None:
+        if type(error).__name__ in ("ConnectError", "ClientConnectorError", "ClientConnectorDNSError"):
+            return True
+        error = error.__cause__
+    return False
