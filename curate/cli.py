@@ -91,6 +91,9 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="The Ray cluster; RAY_ADDRESS or this machine by default.")
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Ask no model: recorded answers alone, and no network.")
+    ] = False,
 ) -> None:
     """Run a pipeline, or go on with one that was stopped.
 
@@ -104,7 +107,7 @@ def run(
     files.make_folder(folder)
     resources = Resources(workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going)
     with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
-        outputs = pipeline.run(root, engine, resources, shown)
+        outputs = pipeline.run(root, engine, resources, shown, replay=replay)
         for line in summary_lines(outputs):
             shown.line(line)
         shown.line(f"report       {files.shown(files.join(folder, REPORT))}")

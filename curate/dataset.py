@@ -41,8 +41,9 @@ class Failure:
 class Manifest:
     """What a step did, without time, host or path: the same for every run of the same step.
 
-    `rows_in` rows came in; each is in a shard, in the quarantine, dropped (by a release, with its reason), in a
-    failed shard, or absent from another input (it was quarantined there).
+    `rows_in` rows came in; each is in a shard, in the quarantine, dropped (with its reason), in a failed shard, or
+    absent from another input (it was quarantined there). `added` rows are in the shards beyond one for each row that
+    came in: a step that makes rows may make several of one.
     """
 
     step: str
@@ -61,6 +62,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     files: dict[str, str] = field(default_factory=dict)
     failed: tuple[Failure, ...] = ()
+    added: int = 0
 
     @property
     def rules(self) -> list[dict[str, Plain]]:
@@ -84,11 +86,11 @@ class Manifest:
         """
         failed = sum(f.rows for f in self.failed)
         accounted = self.rows + self.quarantined + self.dropped + self.absent + failed
-        if accounted != self.rows_in:
+        if accounted != self.rows_in + self.added:
             raise RunError(
-                f"step {self.step}: {self.rows_in} rows in, but {self.rows} out + {self.quarantined} quarantined + "
-                f"{self.dropped} dropped + {self.absent} absent + {failed} in failed shards = {accounted}; "
-                "please report this"
+                f"step {self.step}: {self.rows_in} rows in{f' and {self.added} added' * bool(self.added)}, but {self.rows} out +"
+                f" {self.quarantined} quarantined + {self.dropped} dropped + {self.absent} absent + {failed} in failed"
+                f" shards = {accounted}; please report this"
             )
         if self.rows_in and self.rows == 0 and self.quarantined:
             raise RunError(f"step {self.step}: every row was quarantined; see the messages in its {QUARANTINE}/ folder")

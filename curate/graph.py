@@ -23,11 +23,14 @@ import curate.score.step
 import curate.select.features
 import curate.select.step
 import curate.synthesize.answer
+import curate.synthesize.config
+import curate.synthesize.step
 import curate.train.step
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
 from curate.filter.bucket import BucketConfig
+from curate.generate.access import Access
 from curate.read.step import ReadConfig
 from curate.step import Job, Result, StepConfig
 
@@ -36,11 +39,12 @@ C = TypeVar("C", bound=StepConfig)
 
 @dataclass(frozen=True)
 class Kind(Generic[C]):
-    """A kind of step: the version of its code, how its config is read, and what it does."""
+    """A kind of step: the version of its code, how its config is read, and what it does; `ask` if it asks models."""
 
     version: int
     parse: Callable[[Plain, Path], C]
-    run: Callable[[Job, C], Result]
+    run: Callable[[Job, C], Result] | None = None
+    ask: Callable[[Job, C, Access], Result] | None = None
 
 
 # Each kind takes the config that it parsed itself, which a table cannot say.
@@ -59,6 +63,7 @@ KINDS: dict[str, Kind[Any]] = {
         functools.partial(validate, curate.synthesize.answer.AnswerConfig),
         curate.synthesize.answer.run,
     ),
+    "synthesize": Kind(curate.synthesize.step.VERSION, curate.synthesize.config.parse, ask=curate.synthesize.step.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 

@@ -23,6 +23,8 @@ from curate.digest import Plain
 from curate.engine import Engine, Resources
 from curate.errors import ConfigError, nearest
 from curate.fingerprints import Fingerprints
+from curate.generate.access import open_access
+from curate.generate.endpoints import KEYS, Means, read_means
 from curate.graph import KINDS, Kind, Node, build, override
 from curate.lock import lock
 from curate.progress import Progress
@@ -33,6 +35,8 @@ from curate.step import Job, Result, Step, StepConfig, count_receipts, execute
 RESOLVED = "config.yaml"
 RECORD = "run.json"
 REPORT = "report.html"
+LEDGER = "ledger"
+_KEYS = ("name", "steps", *KEYS)
 _NO_MODEL = (
     "{!r} is neither a file nor a step that trains a model, nor the folder of one"
     " (download a model of the Hub first: `hf download`)"
@@ -57,6 +61,7 @@ class Pipeline:
     name: str
     document: Document
     nodes: list[Node]
+    means: Means
     _listings: dict[str, list[Plain]] = field(default_factory=dict)
 
     @classmethod
@@ -87,15 +92,21 @@ class Pipeline:
     def _checked(cls, document: Document) -> Pipeline:
         data = document.data
         for key in data:
-            if key not in ("name", "steps"):
-                raise BadValue((key,), f"no such key; {nearest(key, ['name', 'steps'])}")
+            if key not in _KEYS:
+                raise BadValue((key,), f"no such key; {nearest(key, _KEYS)}")
         name, steps = data.get("name"), data.get("steps")
         if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
             raise BadValue(("name",), "the pipeline needs a name that can be a folder's")
         if not isinstance(steps, dict) or not steps:
             raise BadValue(("steps",), "the pipeline needs steps, each a name and one kind")
         check_whole_numbers(data)
-        return cls(name, document, build(steps))
+        means, nodes = read_means(data), build(steps)
+        for node in nodes:
+            for key, endpoint in node.config.endpoints().items():
+                if endpoint not in means.endpoints:
+                    told = f"no endpoint {endpoint!r} under `endpoints:`; {nearest(endpoint, means.endpoints)}"
+                    raise BadValue((*node.path, *key.split(".")), told)
+        return cls(name, document, nodes, means)
 
     def folder(self, root: str) -> str:
         """The folder of this pipeline's runs under `root`."""
@@ -117,8 +128,17 @@ class Pipeline:
             planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs))
         return planned
 
-    def run(self, root: str, engine: Engine, resources: Resources, progress: Progress) -> dict[str, Dataset]:
+    def run(
+        self, root: str, engine: Engine, resources: Resources, progress: Progress, *, replay: bool = False
+    ) -> dict[str, Dataset]:
         """Run what is not done yet and write the report; the outputs of all steps by name.
+
+        Args:
+            root: where runs are kept.
+            engine: where the work is done.
+            resources: what it may use.
+            progress: what a person sees.
+            replay: whether models are not asked, whatever is missing: the ledgers have their answers.
 
         Raises:
             CurateError: what is wrong and what to do; what was done is kept.
@@ -133,7 +153,7 @@ class Pipeline:
             with files.atomic_output(files.join(folder, RESOLVED)) as out:
                 out.write(yaml.safe_dump(self.document.data, sort_keys=False, allow_unicode=True).encode())
             for node, line in zip(self.nodes, record, strict=True):
-                step = self._step(node, done, known)
+                step = self._step(node, done, known, _Asking(folder, replay, engine.host))
                 line["folder"] = os.path.basename(step.folder(folder))
                 with files.atomic_output(files.join(folder, RECORD)) as out:
                     out.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
@@ -168,7 +188,9 @@ class Pipeline:
                     raise self.document.locate(error)
             self._listing(node, known)
 
-    def _step(self, node: Node, done: Mapping[str, Dataset], known: Fingerprints) -> Step:
+    def _step(
+        self, node: Node, done: Mapping[str, Dataset], known: Fingerprints, asking: _Asking | None = None
+    ) -> Step:
         models: dict[str, str] = {}
         hashes: dict[str, Plain] = {}
         trained = self._trained(node)
@@ -187,6 +209,9 @@ class Pipeline:
             config["models"] = hashes
         if isinstance(node.config, ReadConfig):
             config["files"] = self._listing(node, known)
+        endpoints = sorted(set(node.config.endpoints().values()))
+        if endpoints:
+            config["endpoints"] = {name: self.means.endpoints[name].identity() for name in endpoints}
         known.save()
         kind = KINDS[node.kind]
         return Step(
@@ -196,7 +221,7 @@ class Pipeline:
             config=config,
             inputs={role: done[name] for role, name in node.config.inputs().items()},
             models=models,
-            run=functools.partial(_run, kind, node.config),
+            run=functools.partial(_run, kind, node.config, self.means, asking),
         )
 
     def _listing(self, node: Node, known: Fingerprints) -> list[Plain]:
@@ -258,8 +283,23 @@ def open_run(run: str) -> dict[str, Dataset]:
     return {each.step: each.dataset for each in look(run) if each.dataset is not None}
 
 
-def _run(kind: Kind[Any], config: StepConfig, job: Job) -> Result:
-    return kind.run(job, config)
+@dataclass(frozen=True)
+class _Asking:
+    """How models are asked in a run: its folder, whether they are at all, and this machine as workers see it."""
+
+    folder: str
+    replay: bool
+    host: str
+
+
+def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
+    if kind.run is not None:
+        return kind.run(job, config)
+    assert kind.ask is not None and asking is not None
+    if not asking.replay:
+        means.check_keys(sorted(set(config.endpoints().values())))
+    with open_access(means, files.join(asking.folder, LEDGER), replay=asking.replay, host=asking.host) as access:
+        return kind.ask(job, config, access)
 
 
 def _told(dataset: Dataset, there: bool, seconds: float) -> str:
@@ -270,9 +310,10 @@ def _told(dataset: Dataset, there: bool, seconds: float) -> str:
         parts.append(f"{manifest.quarantined:,} quarantined")
     if manifest.failed:
         parts.append(f"{len(manifest.failed)} shards given up")
-    refused = sum(rows for name, rows in manifest.counts.items() if name.startswith("refused:"))
-    if refused:
-        parts.append(f"{refused:,} refused")
+    for what in ("refused", "rejected", "failed"):
+        rows = sum(rows for name, rows in manifest.counts.items() if name.startswith(f"{what}:"))
+        if rows:
+            parts.append(f"{rows:,} {what}")
     if "kept" in manifest.counts:
         parts.append(f"{manifest.counts['kept']:,} kept")
     parts.append("already done" if there else f"{seconds:.1f} s")

@@ -70,6 +70,7 @@ class Receipt:
     quarantined: int = 0
     absent: int = 0
     dropped: int = 0
+    added: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -100,6 +101,10 @@ class StepConfig(Model, ABC):
 
     def models(self) -> dict[str, str]:
         """The model files it reads: key -> path, or name of a step that trains one."""
+        return {}
+
+    def endpoints(self) -> dict[str, str]:
+        """The endpoints that it asks: key -> name of one of the pipeline's."""
         return {}
 
     def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
@@ -261,6 +266,7 @@ def execute(step: Step, root: str, engine: Engine, resources: Resources, progres
                 shards=tuple(s for r in result.receipts for s in r.shards),
                 files=dict(result.files),
                 failed=tuple(job.failed),
+                added=sum(r.added for r in result.receipts),
             ),
         )
     except OSError as error:

@@ -48,9 +48,15 @@ class Outcome(Generic[R]):
 
 
 class Engine(Protocol):
-    """Maps a function over items and yields outcomes as they come, in any order."""
+    """Maps a function over items and yields outcomes as they come, in any order.
+
+    Attributes:
+        name: `local` or `ray`.
+        host: the address of this process as its workers see it.
+    """
 
     name: str
+    host: str
 
     def map(
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str

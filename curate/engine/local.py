@@ -46,6 +46,7 @@ class LocalEngine:
     """Runs in this process for one worker, over spawned processes for more."""
 
     name = "local"
+    host = "127.0.0.1"
 
     def map(
         self, make: Callable[[], Callable[[T], R]], items: Sequence[T], *, resources: Resources, label: str

@@ -64,6 +64,12 @@ class RayEngine:
                 f"no Ray cluster at {where or 'this machine'} ({line}); start one with `ray start --head`"
             ) from None
 
+    @property
+    def host(self) -> str:
+        """The address of this process as its workers see it: of its own node, or this machine where it runs alone."""
+        own: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # Ray has no types here
+        return "127.0.0.1" if self._own else own
+
     def close(self) -> None:
         """Stop Ray if it was started here."""
         if self._own:

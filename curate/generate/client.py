@@ -14,9 +14,10 @@ import asyncio
 import email.utils
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import aiohttp
 import httpx2
 import openai
 
@@ -64,14 +65,18 @@ class Client:
         try:
             async with asyncio.timeout(self._endpoint.timeout):
                 return await self._send(request, {ATTEMPT: attempt})
-        except (TimeoutError, openai.APITimeoutError):
-            return Outcome("failed", message=f"no answer within {self._endpoint.timeout:g} s", error="timeout")
+        except TimeoutError:
+            return self._late()
         except openai.APIStatusError as error:
             return self._status(error)
         except openai.APIConnectionError as error:
-            return Outcome(
-                "failed", message=self.blot(_cause(error)), error="connection", billed=not _not_connected(error)
-            )
+            # With aiohttp every lost connection comes as a timeout of connecting: its cause tells them apart.
+            causes = list(_causes(error))
+            if any(isinstance(each, TimeoutError) for each in causes):
+                return self._late()
+            message = self.blot(f"{type(causes[-1]).__name__}: {causes[-1]}")
+            sent = not any(isinstance(each, aiohttp.ClientConnectorError) for each in causes)
+            return Outcome("failed", message=message, error="connection", billed=sent)
         except openai.OpenAIError as error:
             return Outcome("failed", message=self.blot(str(error)), error="unreadable")
 
@@ -83,6 +88,9 @@ class Client:
         path = PATHS[request.kind]
         raw = await self.openai.post(path, body=body, options={"headers": dict(headers)}, cast_to=httpx2.Response)
         return Outcome("answer", body=self._blotted(raw.content))
+
+    def _late(self) -> Outcome:
+        return Outcome("failed", message=f"no answer within {self._endpoint.timeout:g} s", error="timeout")
 
     def _status(self, error: openai.APIStatusError) -> Outcome:
         status = error.status_code
@@ -127,16 +135,9 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed is not None else 0.0
 
 
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
-
-
-def _not_connected(error: BaseException | None) -> bool:
-    """Whether no connection was made, so that the server never saw the request."""
-    while error is not None:
-        if type(error).__name__ in ("ConnectError", "ClientConnectorError", "ClientConnectorDNSError"):
-            return True
-        error = error.__cause__
-    return False
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
+    here: BaseException | None = error
+    while here is not None:
+        yield here
+        here = here.__cause__ or here.__context__

@@ -1,0 +1,228 @@
+r"""Reading answers: from what a model wrote to what a recipe asked for.
+
+    parse = Answer(items=Items()).parser()
+    parse("1. One way to say it\n2. Another way")         # ["One way to say it", "Another way"]
+
+An answer of another form is rejected with a reason; nothing is guessed. The forms are `text`, `json` of a schema,
+`tags`, `list` and `pairs`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, cast
+
+import jsonschema
+import orjson
+from pydantic import Field, model_validator
+from referencing import Registry
+
+from curate.config import Model
+from curate.digest import Plain
+from curate.generate.request import Completion
+from curate.generate.stream import RUNAWAY
+from curate.verify.form import runaway
+from curate.verify.refusal import is_refusal
+
+Parser: TypeAlias = "Callable[[str], Plain]"
+
+_FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.S)
+_ITEM = re.compile(r"^\s*(?:\(?\d{1,4}[.):]|[-*\u2022])\s+(.*)$")
+
+
+class Rejected(Exception):
+    """An answer, or a row made of answers, that is not taken; `reason` is a word to count."""
+
+    def __init__(self, reason: str, message: str = "") -> None:
+        super().__init__(f"{reason}: {message}" if message else reason)
+        self.reason, self.message = reason, message
+
+
+class Text(Model):
+    """The whole answer.
+
+    Attributes:
+        after: what the text stands behind; an answer without it is rejected.
+        before: what ends the text, if it is there.
+    """
+
+    after: str | None = None
+    before: str | None = None
+
+
+class Items(Model):
+    """Numbered lines, or lines with bullets; of an item its further lines too.
+
+    Attributes:
+        least: how many there must be.
+    """
+
+    least: int = 1
+
+
+class Pairs(Model):
+    """Lines that begin with a name and a colon, in the order given, again and again.
+
+    Attributes:
+        names: as in `Question:` and `Answer:`.
+        least: how many pairs there must be.
+    """
+
+    names: list[str]
+    least: int = 1
+
+
+class Answer(Model):
+    """The form of an answer: one of these keys.
+
+    Attributes:
+        text: the whole answer.
+        json_schema: `json:` in a recipe, a JSON schema.
+        tags: names of sections, `<name>...</name>`; one object, or several where the first name comes again.
+        items: `list:` in a recipe, lines with numbers or bullets.
+        pairs: labelled lines.
+    """
+
+    text: Text | None = None
+    json_schema: dict[str, Plain] | None = Field(None, alias="json")
+    tags: list[str] | None = None
+    items: Items | None = Field(None, alias="list")
+    pairs: Pairs | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Answer:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("expected one of text, json, tags, list, pairs")
+        if self.json_schema is not None:
+            try:
+                jsonschema.Draft202012Validator.check_schema(self.json_schema)
+            except jsonschema.SchemaError as error:
+                raise ValueError(f"json: is no JSON schema: {error.message}") from None
+        return self
+
+    def parser(self) -> Parser:
+        """The function that reads an answer; it raises `Rejected`."""
+        if self.json_schema is not None:
+            # With a registry of its own, which is empty, it fetches nothing.
+            validator = jsonschema.Draft202012Validator(self.json_schema, registry=Registry())
+            return functools.partial(_json, validator)
+        if self.tags is not None:
+            return functools.partial(_tags, self.tags)
+        if self.items is not None:
+            return functools.partial(_list, self.items.least)
+        if self.pairs is not None:
+            return functools.partial(_pairs, self.pairs)
+        return functools.partial(_text, cast(Text, self.text))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the answer is taken as it is."""
+        return self.text is not None
+
+
+def check(completion: Completion, *, whole: bool) -> str:
+    """The text of a completion that may be parsed.
+
+    Args:
+        completion: the answer.
+        whole: whether an answer that the limit of tokens cut off is rejected, too.
+
+    Raises:
+        Rejected: it is empty, a refusal, runs away, or was cut off.
+    """
+    text = completion.text.strip()
+    if completion.refusal or completion.finish == "content_filter":
+        raise Rejected("refusal", completion.refusal[:200])
+    if completion.finish == RUNAWAY or runaway(completion.text):
+        raise Rejected("runaway", f"{len(completion.text):,} characters that repeat themselves")
+    if not text:
+        raise Rejected("empty")
+    if is_refusal(text):
+        raise Rejected("refusal", text[:200])
+    if whole and completion.finish == "length":
+        raise Rejected("cut-off", f"after {completion.usage.completion:,} tokens")
+    return text
+
+
+def _text(form: Text, text: str) -> Plain:
+    if form.after is not None:
+        _, found, text = text.partition(form.after)
+        if not found:
+            raise Rejected("form", f"has no {form.after!r}")
+    if form.before is not None:
+        text = text.partition(form.before)[0]
+    if not text.strip():
+        raise Rejected("empty")
+    return text.strip()
+
+
+def _json(validator: jsonschema.Draft202012Validator, text: str) -> Plain:
+    fenced = _FENCE.match(text)
+    try:
+        value: Plain = orjson.loads(fenced[1] if fenced else text)
+    except orjson.JSONDecodeError as error:
+        raise Rejected("not-json", str(error)) from None
+    problem = next(iter(validator.iter_errors(value)), None)
+    if problem is not None:
+        where = "".join(f"[{part!r}]" for part in problem.absolute_path)
+        raise Rejected("schema", f"{where} {problem.message}"[:200].strip())
+    return value
+
+
+def _tags(names: list[str], text: str) -> Plain:
+    found: list[dict[str, Plain]] = []
+    for match in re.finditer(rf"<({'|'.join(map(re.escape, names))})>(.*?)</\1>", text, re.S):
+        if match[1] == names[0] or not found:
+            found.append({})
+        found[-1].setdefault(match[1], match[2].strip())
+    for each in found:
+        missing = [name for name in names if not each.get(name)]
+        if missing:
+            raise Rejected("form", f"has no <{missing[0]}>")
+    if not found:
+        raise Rejected("form", f"has no <{names[0]}>")
+    return cast(Plain, found[0] if len(found) == 1 else found)
+
+
+def _list(least: int, text: str) -> Plain:
+    items: list[list[str]] = []
+    for line in text.splitlines():
+        match = _ITEM.match(line)
+        if match:
+            items.append([match[1]])
+        elif items and line.strip():
+            items[-1].append(line.strip())
+        elif not line.strip() and items:
+            items[-1].append("")
+    # What follows the last item after an empty line is a remark about the list.
+    texts = ["\n".join(lines).partition("\n\n")[0].strip() for lines in items]
+    texts = [each for each in texts if each]
+    if len(texts) < least:
+        raise Rejected("form", f"a list of {len(texts)} items; {least} are needed")
+    return cast(Plain, texts)
+
+
+def _pairs(form: Pairs, text: str) -> Plain:
+    names = {name.lower(): name for name in form.names}
+    begins = re.compile(
+        rf"^[\s>*#-]*(?:\d{{1,4}}[.)]\s*)?\**({'|'.join(map(re.escape, form.names))})\**\s*\d*\s*:\**\s*(.*)$", re.I
+    )
+    found: list[dict[str, str]] = []
+    name = ""
+    for line in text.splitlines():
+        match = begins.match(line)
+        if match:
+            name = names[match[1].lower()]
+            if name == form.names[0]:
+                found.append({})
+            if found:
+                found[-1][name] = match[2].strip()
+        elif found and name and line.strip():
+            found[-1][name] = f"{found[-1][name]}\n{line.strip()}".strip()
+    whole: list[Mapping[str, str]] = [each for each in found if all(each.get(name) for name in form.names)]
+    if len(whole) < form.least:
+        raise Rejected("form", f"{len(whole)} whole pairs; {form.least} are needed")
+    return cast(Plain, whole)

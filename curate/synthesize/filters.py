@@ -1,0 +1,91 @@
+"""The filters of a recipe: why a made row is not kept, or None.
+
+    filters = Filters(Keep(words=Words(least=3)))
+    filters(made, [], {"text": "The input."})            # 'too-short', or None
+
+They are cheap and need no model: what costs more is a `verify` step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from curate.synthesize.made import Made, content
+from curate.synthesize.recipe_model import Keep
+from curate.synthesize.template import CannotRender, Expression
+from curate.verify.grounded import find_quote
+from curate.verify.overlap import rouge_l_f1
+from curate.verify.refusal import copies_prompt, is_refusal
+
+
+class Filters:
+    """The filters of one recipe, in a fixed order."""
+
+    def __init__(self, keep: Keep) -> None:
+        self._keep = keep
+
+    def __call__(self, made: Made, kept: Sequence[Made], context: Mapping[str, object]) -> str | None:
+        """The reason to drop a row, or None.
+
+        Args:
+            made: the row.
+            kept: the rows made of the same input that were kept before it.
+            context: the columns of the input row.
+
+        Raises:
+            CannotRender: the input has no such column.
+        """
+        text = content(made)
+        keep = self._keep
+        if not text.strip():
+            return "empty"
+        if keep.words is not None:
+            words = len(text.split())
+            if words < keep.words.least:
+                return "too-short"
+            if keep.words.most is not None and words > keep.words.most:
+                return "too-long"
+        if is_refusal(text):
+            return "refusal"
+        if not keep.prompt and copies_prompt(text, made.prompt):
+            return "copied-prompt"
+        if keep.without is not None:
+            lower = text.lower()
+            if any(lower.startswith(each.lower()) for each in keep.without.begins):
+                return "begins-wrongly"
+            if any(each.lower() in lower for each in keep.without.holds):
+                return "holds-a-marker"
+        return self._against_input(made, text, context) or self._against_others(text, kept)
+
+    def _against_input(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
+        keep = self._keep
+        if keep.one_of is not None:
+            values = Expression(keep.one_of.values).value(context)
+            if not isinstance(values, list | tuple):
+                raise CannotRender(f"one_of: {keep.one_of.values} is no list")
+            if made.columns.get(keep.one_of.column) not in [str(each) for each in values]:
+                return "unknown-label"
+        if keep.quoted is not None:
+            quote = made.columns.get(keep.quoted.column, "")
+            if find_quote(quote, _text(context, keep.quoted.document)) is None:
+                return "not-grounded"
+        if keep.overlap is not None:
+            overlap = rouge_l_f1(text, _text(context, keep.overlap.to))
+            if overlap > keep.overlap.most:
+                return "too-near"
+            if overlap < keep.overlap.least:
+                return "too-far"
+        return None
+
+    def _against_others(self, text: str, kept: Sequence[Made]) -> str | None:
+        most = None if self._keep.distinct is None else self._keep.distinct.most
+        if most is not None and any(rouge_l_f1(text, content(each)) > most for each in kept):
+            return "repeated"
+        return None
+
+
+def _text(context: Mapping[str, object], column: str) -> str:
+    value = context.get(column)
+    if not isinstance(value, str):
+        raise CannotRender(f"the row has no text {column!r}")
+    return value

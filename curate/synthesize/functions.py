@@ -1,0 +1,138 @@
+r"""What templates and expressions may call: functions of what they are given and of the row's id, and of nothing else.
+
+combine({"length": ["short", "long"], "tone": ["dry", "warm"]}, 4, seed="7:row")
+passages("First paragraph.\n\nSecond one.", 512)
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import xxhash
+
+from curate.digest import Plain
+
+# What a token has of English text in UTF-8, about; where a limit is in tokens and no tokenizer is known.
+BYTES_A_TOKEN = 4
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+def functions(seed: str) -> dict[str, Callable[..., object]]:
+    """The functions for one row, whose choices follow from `seed`."""
+    return {
+        "combine": functools.partial(combine, seed=seed),
+        "cut": cut,
+        "flat": flat,
+        "passages": passages,
+        "pick": functools.partial(pick, seed=seed),
+    }
+
+
+def shuffled(values: Sequence[Plain], seed: str) -> list[Plain]:
+    """Values in an order that follows from the seed."""
+    order = sorted(range(len(values)), key=lambda i: (xxhash.xxh3_64_intdigest(f"{seed}|{i}".encode()), i))
+    return [values[i] for i in order]
+
+
+def pick(values: Sequence[Plain], name: str = "", *, seed: str) -> Plain:
+    """One of some values; another `name` picks for itself.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not values:
+        raise ValueError("pick: there is nothing to pick from")
+    return values[xxhash.xxh3_64_intdigest(f"{seed}|{name}".encode()) % len(values)]
+
+
+def combine(attributes: object, count: int, *, seed: str) -> list[Plain]:
+    """A stratified sample of the combinations of attributes: every value of each comes as often as the others, +-1.
+
+    Args:
+        attributes: names and lists of values, or a list of objects with `name` and `values`.
+        count: how many combinations.
+        seed: of the shuffling.
+
+    Raises:
+        ValueError: the attributes are of another form.
+    """
+    named = _named(attributes)
+    columns = {}
+    for name, values in named.items():
+        rounds = -(-count // len(values))
+        turns = [value for i in range(rounds) for value in shuffled(values, f"{seed}|{name}|{i}")][:count]
+        columns[name] = shuffled(turns, f"{seed}|{name}")
+    return [{name: column[i] for name, column in columns.items()} for i in range(count)]
+
+
+def _named(attributes: object) -> dict[str, list[Plain]]:
+    pairs: list[tuple[object, object]] = []
+    if isinstance(attributes, Mapping):
+        pairs = list(attributes.items())
+    elif isinstance(attributes, list):
+        pairs = [(each.get("name"), each.get("values")) for each in attributes if isinstance(each, Mapping)]
+    named = {str(name): list(values) for name, values in pairs if isinstance(values, list) and values}
+    if not named or len(named) != len(pairs):
+        raise ValueError("combine: wants names, each with a list of values")
+    return named
+
+
+def flat(answered: object) -> list[Plain]:
+    """The answers of a stage that was asked for each of a list, one by one: `{item, answer, request}` for each.
+
+    Raises:
+        ValueError: it is no list of answers.
+    """
+    if not isinstance(answered, list) or not all(isinstance(each, Mapping) and "answer" in each for each in answered):
+        raise ValueError("flat: wants the name of a stage that was asked for each of a list")
+    found: list[Plain] = []
+    for each in answered:
+        answers = each["answer"] if isinstance(each["answer"], list) else [each["answer"]]
+        found += [{**each, "answer": answer} for answer in answers]
+    return found
+
+
+def cut(text: str, tokens: int) -> str:
+    """The beginning of a text, of about so many tokens, up to the end of a word."""
+    data = text.encode()
+    if len(data) <= tokens * BYTES_A_TOKEN:
+        return text
+    head = data[: tokens * BYTES_A_TOKEN].decode(errors="ignore")
+    return head.rsplit(None, 1)[0] if any(map(str.isspace, head)) else head
+
+
+def passages(text: str, tokens: int) -> list[Plain]:
+    """A text in pieces of at most about so many tokens, cut between paragraphs, or else sentences, or else words."""
+    most = tokens * BYTES_A_TOKEN
+    pieces: list[str] = []
+    for part in _parts(text, most):
+        if pieces and len(pieces[-1].encode()) + len(part.encode()) + 2 <= most:
+            pieces[-1] = f"{pieces[-1]}\n\n{part}"
+        else:
+            pieces.append(part)
+    return list(pieces)
+
+
+def _parts(text: str, most: int) -> list[str]:
+    """The paragraphs, those that are too long in pieces."""
+    found: list[str] = []
+    for paragraph in filter(None, (each.strip() for each in re.split(r"\n\s*\n", text))):
+        if len(paragraph.encode()) <= most:
+            found.append(paragraph)
+            continue
+        piece = ""
+        for sentence in _SENTENCE.split(paragraph):
+            while len(sentence.encode()) > most:
+                head = cut(sentence, most // BYTES_A_TOKEN)
+                found += [each for each in (piece, head) if each]
+                piece, sentence = "", sentence[len(head) :].lstrip()
+            joined = f"{piece} {sentence}".strip()
+            if len(joined.encode()) > most:
+                found.append(piece)
+                joined = sentence
+            piece = joined
+        if piece:
+            found.append(piece)
+    return found

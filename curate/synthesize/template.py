@@ -1,0 +1,134 @@
+r"""Templates of prompts: Jinja2 in a sandbox, with nothing in reach but the row.
+
+    template = Template("Reword {{ count }} times:\n{{ text }}")
+    template.names                                     # {"count", "text"}
+    template.render({"count": 3, "text": "{{ no template }}"})
+
+What a row holds is data: braces in it stay braces. A name that is not there is an error, not an empty string.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import jinja2
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from curate.digest import Plain
+
+# A prompt beyond it is a mistake in a template, or a document that should be cut before.
+MOST = 2_000_000
+
+
+class BadTemplate(ValueError):
+    """A template that is no template, with the place of the mistake."""
+
+
+class CannotRender(Exception):
+    """A template that fails on a row."""
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    # A product may be as large as the memory; no prompt needs one.
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: object, operator: str, left: object, right: object) -> object:
+        if isinstance(left, int | float) and isinstance(right, int | float) and operator == "*":
+            return left * right
+        raise SecurityError(f"{operator!r} is for numbers here" if operator == "*" else "'**' is not allowed here")
+
+
+def _environment() -> _Sandbox:
+    environment = _Sandbox(undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.clear()
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template; compiled when it is first rendered in a process.
+
+    Raises:
+        BadTemplate: the text is no template.
+    """
+
+    text: str
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            names = meta.find_undeclared_variables(_ENVIRONMENT.parse(self.text))
+        except TemplateError as error:
+            raise BadTemplate(f"is no template: {error}") from None
+        object.__setattr__(self, "names", frozenset(names))
+
+    def render(self, row: Mapping[str, object]) -> str:
+        """The text for a row.
+
+        Raises:
+            CannotRender: a name is not there, something is not allowed, or the text is too long.
+        """
+        try:
+            text = _template(self.text).render(row)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise CannotRender(" ".join(str(error).split())[:200]) from None
+        if len(text) > MOST:
+            raise CannotRender(f"makes a text of {len(text):,} characters; {MOST:,} is the most")
+        return text
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What stands after `when:` and `each:`: a Jinja expression, whose value is a plain one.
+
+    Raises:
+        BadTemplate: the text is no expression.
+    """
+
+    text: str
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            names = meta.find_undeclared_variables(_ENVIRONMENT.parse("{{ " + self.text + " }}"))
+        except TemplateError as error:
+            raise BadTemplate(f"is no expression: {error}") from None
+        object.__setattr__(self, "names", frozenset(names))
+
+    def value(self, row: Mapping[str, object]) -> object:
+        """The value for a row.
+
+        Raises:
+            CannotRender: a name is not there, or something is not allowed.
+        """
+        try:
+            return _compiled(self.text)(row)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise CannotRender(" ".join(str(error).split())[:200]) from None
+
+
+@functools.cache
+def _template(text: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(text)
+
+
+@functools.cache
+def _compiled(text: str) -> Callable[[Mapping[str, object]], object]:
+    compiled = _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+    return lambda row: compiled(**row)
+
+
+def plain(value: object) -> Plain:
+    """A value of a row or of an answer as what JSON can say."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
