@@ -87,10 +87,11 @@ class Manifest:
         failed = sum(f.rows for f in self.failed)
         accounted = self.rows + self.quarantined + self.dropped + self.absent + failed
         if accounted != self.rows_in + self.added:
+            added = f" and {self.added} added" if self.added else ""
             raise RunError(
-                f"step {self.step}: {self.rows_in} rows in{f' and {self.added} added' * bool(self.added)}, but {self.rows} out +"
-                f" {self.quarantined} quarantined + {self.dropped} dropped + {self.absent} absent + {failed} in failed"
-                f" shards = {accounted}; please report this"
+                f"step {self.step}: {self.rows_in} rows in{added}, but {self.rows} out + {self.quarantined} quarantined"
+                f" + {self.dropped} dropped + {self.absent} absent + {failed} in failed shards = {accounted};"
+                " please report this"
             )
         if self.rows_in and self.rows == 0 and self.quarantined:
             raise RunError(f"step {self.step}: every row was quarantined; see the messages in its {QUARANTINE}/ folder")
