@@ -26,6 +26,8 @@ import curate.synthesize.answer
 import curate.synthesize.config
 import curate.synthesize.step
 import curate.train.step
+import curate.verify.judge
+import curate.verify.step
 from curate.config import BadValue, Path, validate
 from curate.digest import Plain
 from curate.errors import ConfigError, nearest
@@ -64,6 +66,8 @@ KINDS: dict[str, Kind[Any]] = {
         curate.synthesize.answer.run,
     ),
     "synthesize": Kind(curate.synthesize.step.VERSION, curate.synthesize.config.parse, ask=curate.synthesize.step.run),
+    "verify": Kind(curate.verify.step.VERSION, curate.verify.step.parse, curate.verify.step.run),
+    "judge": Kind(curate.verify.judge.VERSION, curate.verify.judge.parse, ask=curate.verify.judge.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate import files
 from curate.dataset import Dataset
 from curate.errors import CurateError, RunError
-from curate.shards import Bad, ShardWriter, read_shard, write_quarantine
+from curate.shards import Bad, ShardWriter, one_batch, read_shard, write_quarantine
 from curate.step import Receipt
 
 BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -39,7 +39,7 @@ class MapShard:
 
     The function gets batches with `id` first and returns as many rows. A batch that raises is bisected until
     the row that does it is alone. `columns` are read (None for all), and `optional` ones, null where a shard
-    lacks them.
+    lacks them. With `whole` a shard is one batch, for functions that compare its rows.
     """
 
     def __init__(
@@ -49,9 +49,11 @@ class MapShard:
         folder: str,
         columns: Sequence[str] | None,
         optional: Sequence[str] = (),
+        *,
+        whole: bool = False,
     ) -> None:
         self._function, self._step, self._folder = function, step, folder
-        self._columns, self._optional = columns, optional
+        self._columns, self._optional, self._whole = columns, optional, whole
 
     def __call__(self, task: ShardTask) -> Receipt:
         """Map one shard."""
@@ -59,7 +61,7 @@ class MapShard:
         rows = 0
         empty: pa.RecordBatch | None = None
         with ShardWriter(files.join(self._folder, task.name)) as writer:
-            for batch in read_shard(task.source, self._columns, self._optional):
+            for batch in self._read(task.source):
                 rows += batch.num_rows
                 empty = batch.slice(0, 0)
                 for out in self._apply(batch, bad):
@@ -68,6 +70,14 @@ class MapShard:
                 writer.write(self._function(empty))
         write_quarantine(self._folder, task.name, self._step, bad)
         return Receipt(task.name, rows, (writer.shard,), len(bad))
+
+    def _read(self, path: str) -> Iterator[pa.RecordBatch]:
+        batches = read_shard(path, self._columns, self._optional)
+        if self._whole:
+            every = list(batches)
+            yield from [one_batch(pa.Table.from_batches(every))] if every else []
+        else:
+            yield from batches
 
     def _apply(self, batch: pa.RecordBatch, bad: list[Bad]) -> Iterator[pa.RecordBatch]:
         try:

@@ -100,10 +100,11 @@ def read_shard(
             for name in optional:
                 if name not in there:
                     table = table.append_column(name, pa.nulls(table.num_rows))
-            yield _one_batch(table)
+            yield one_batch(table)
 
 
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """The rows of a table as one batch."""
     batches = table.combine_chunks().to_batches()
     if len(batches) == 1:
         return batches[0]

@@ -27,8 +27,9 @@ import zstandard
 from curate.errors import RunError
 from curate.generate.request import Request
 
-# sent: not known yet. settled: billed as `usage` says. free: refused, so not billed. stands: never known.
-State = Literal["sent", "settled", "free", "stands"]
+# sent: not known yet. settled: billed as `usage` says. free: refused, so not billed. stands: it will never be known.
+# lost: nor that, as the process that sent it was killed.
+State = Literal["sent", "settled", "free", "stands", "lost"]
 _AT_ONCE = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses(
@@ -101,7 +102,7 @@ class Ledger:
         self._write = open_sqlite(path, schema=True)
         # Their process is gone, and nobody will say what became of them. Those of a batch can still be asked for.
         self._write.execute(
-            "UPDATE attempts SET state = 'stands' WHERE state = 'sent' AND id NOT IN"
+            "UPDATE attempts SET state = 'lost' WHERE state = 'sent' AND id NOT IN"
             " (SELECT value FROM batches, json_each(batches.attempts))"
         )
         self._read = [open_sqlite(each) for each in (path, *others)]

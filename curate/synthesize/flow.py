@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pyarrow as pa
 
-from curate import files
-from curate.errors import RunError
 from curate.generate.access import Access
 from curate.generate.ask import Generate, GivenUp, Skipped
-from curate.generate.endpoints import Means
+from curate.generate.flow import chunks, in_order, window_of
 from curate.generate.request import Completion, Request
 from curate.shards import Shard, ShardWriter
-from curate.step import Job, Receipt
 from curate.synthesize.answerers import answerer
 from curate.synthesize.answers import Rejected
 from curate.synthesize.config import SynthesizeConfig
 from curate.synthesize.evolve import evolve
 from curate.synthesize.made import (
-    FATES,
     FATES_SCHEMA,
     Dropped,
     Fate,
@@ -42,44 +37,7 @@ from curate.synthesize.made import (
 )
 from curate.synthesize.stages import Maker
 
-T = TypeVar("T")
-R = TypeVar("R")
-# More rows than requests may be in flight, so that one that is slow holds up no other.
-_WINDOW = 4
 _AT_ONCE = 500  # rows that are written together
-
-
-def window_of(means: Means, names: Sequence[str]) -> int:
-    """How many rows are on their way at once: what the endpoints may have in flight, or in a batch, several times."""
-    endpoints = [means.endpoints[name] for name in names]
-    return max(each.batch_rows if each.batch else _WINDOW * each.in_flight for each in endpoints)
-
-
-async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], window: int) -> AsyncIterator[R]:
-    """What `work` makes of each item, in the order of the items; at most `window` are held."""
-    held: deque[asyncio.Future[R]] = deque()
-    try:
-        for item in items:
-            held.append(asyncio.ensure_future(work(item)))
-            if len(held) >= window:
-                yield await held.popleft()
-        while held:
-            yield await held.popleft()
-    finally:
-        for each in held:
-            each.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
-
-
-async def chunks(items: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
-    """Lists of so many items; one at least, which may be empty."""
-    some: list[T] = []
-    async for item in items:
-        some.append(item)
-        if len(some) == size:
-            yield some
-            some = []
-    yield some
 
 
 async def row_fate(maker: Maker, config: SynthesizeConfig, row: InputRow) -> Fate:
@@ -126,22 +84,6 @@ async def _sample(
     if rounds is None:
         return await maker.make(row, sample)
     return await evolve(maker, config.recipe, rounds, row, sample)
-
-
-def stop_at_skipped(job: Job, stage: str, receipts: Sequence[Receipt]) -> None:
-    """See that no row was skipped.
-
-    Raises:
-        RunError: some were; their shards are taken up again by the next run.
-    """
-    skipped = {receipt.task: receipt.counts["skipped"] for receipt in receipts if receipt.counts.get("skipped")}
-    if skipped:
-        job.forget(stage, list(skipped))
-        raise RunError(
-            f"step {job.step.name}: the budget is used up, and {sum(skipped.values()):,} rows are skipped"
-            f" ({FATES}/ in {files.shown(job.folder)} lists them). Raise a cap and run the same command again: what"
-            " was answered is not asked again"
-        )
 
 
 @dataclass(frozen=True)

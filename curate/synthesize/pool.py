@@ -22,10 +22,11 @@ from curate.dataset import Dataset
 from curate.digest import digest_of
 from curate.errors import ConfigError
 from curate.generate.access import Access, ledger_name
+from curate.generate.flow import stop_at_skipped
 from curate.shards import ShardWriter, read_shard
 from curate.step import Job, Receipt, Result
 from curate.synthesize.config import SynthesizeConfig
-from curate.synthesize.flow import make_rows, stop_at_skipped
+from curate.synthesize.flow import make_rows
 from curate.synthesize.functions import shuffled
 from curate.synthesize.made import FATES, FATES_SCHEMA, InputRow, schema_of
 from curate.synthesize.recipe_model import Pool

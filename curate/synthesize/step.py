@@ -16,9 +16,10 @@ from curate import files
 from curate.digest import digest_of
 from curate.errors import ConfigError
 from curate.generate.access import Access, ledger_name
+from curate.generate.flow import stop_at_skipped
 from curate.step import Job, Receipt, Result
 from curate.synthesize.config import SynthesizeConfig
-from curate.synthesize.flow import make_rows, stop_at_skipped
+from curate.synthesize.flow import make_rows
 from curate.synthesize.inputs import Rows, RowsTask, reads_of, tasks_of
 from curate.synthesize.made import FATES, TAKEN
 from curate.synthesize.pool import run_pool

@@ -70,11 +70,14 @@ class VerifyBatch:
         A null is no text; a parent that is not known is left out.
         """
         if column == PARENTS:
+            if PARENTS not in self.rows.schema.names:
+                raise ConfigError("the rows have no `parents`; verify rows of a `synthesize` step, or name a column")
             ids = cast("list[list[str] | None]", self.rows.column(PARENTS).to_pylist())
             return [[self.parents[each] for each in row or () if each in self.parents] for row in ids]
         kind = self.rows.schema.field(column).type if column in self.rows.schema.names else None
         if kind is not None and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-            return [[str(each) for each in row or ()] for row in self.rows.column(column).to_pylist()]
+            rows = self.rows.column(column).to_pylist()
+            return [[str(each) for each in row or () if each is not None] for row in rows]
         return [[] if text is None else [text] for text in self.texts(column)]
 
     def batch(self, column: str) -> TextBatch:

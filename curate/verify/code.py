@@ -43,7 +43,7 @@ from curate.verify.batch import Columns, Verifier, VerifyBatch
 Reason = Literal["ok", "wrong", "error", "timeout", "memory", "forbidden"]
 _CHILD = Path(__file__).with_name("code_child.py")
 _MEBIBYTE = 1 << 20
-_LEAST_MEMORY = 64  # MiB, with which the interpreter starts
+_LEAST_MEMORY = 64  # MiB, with which the interpreter starts and imports
 _MOST_REPORT = 1 << 14  # bytes
 
 
@@ -86,7 +86,7 @@ def code(
         column: the program.
         tests: the column of the tests: statements that raise, such as assertions.
         timeout: seconds of processor time, rounded up to whole ones; of the clock, twice as many and one.
-        memory: MiB of address space, the interpreter's own 30 included.
+        memory: MiB of address space, the interpreter's own included.
         sandbox: `kernel` refuses to run where seccomp and Landlock are not to be had, `hook` goes without them.
 
     Raises:

@@ -1,6 +1,6 @@
 r"""The verifier `grounded`: whether what a row quotes stands in the document.
 
-    find_quote("the “big” cat", 'Once the "big"\n cat sat.')       # (5, 20)
+    find_quote("the “big” cat", 'Once the "big"\n cat sat.')       # (5, 19)
     grounded(quote="evidence", document="parents")
 
 Case, white space, the Unicode form, and the kinds of quotation marks and dashes are not compared: models write them

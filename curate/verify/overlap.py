@@ -6,8 +6,8 @@
     pool.admit("Name three colours.")                   # True
     pool.admit("Name three colours!")                   # False
 
-Words are those of Unicode's annex 29 in lower case, and not stemmed. A ceiling keeps rewordings that changed something, a floor those
-that kept something.
+Words are those of Unicode's annex 29 in lower case, and not stemmed. A ceiling keeps rewordings that changed something,
+a floor those that kept something.
 """
 
 from __future__ import annotations
