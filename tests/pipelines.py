@@ -19,9 +19,14 @@ def run_yaml(
     root: str | None = None,
     engine: Engine | None = None,
     resources: Resources | None = None,
+    replay: bool = False,
 ) -> dict[str, Dataset]:
     """Run a pipeline given as text, under `folder`, or under `root` where that is a URL."""
     pipeline = Pipeline.of(parse(text, "test.yaml"))
     return pipeline.run(
-        root or str(folder), engine or LocalEngine(), resources or Resources(workers=1), Progress("quiet")
+        root or str(folder),
+        engine or LocalEngine(),
+        resources or Resources(workers=1),
+        Progress("quiet"),
+        replay=replay,
     )
