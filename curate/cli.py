@@ -18,12 +18,13 @@ import orjson
 import typer
 from rich.console import Console
 
-from curate import files
+from curate import cli_models, files
 from curate.dataset import Dataset
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
 from curate.errors import CurateError
 from curate.explain import explain_row
+from curate.generate.prices import dollars
 from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
 from curate.progress import Event, Progress
 from curate.release.verify import verify as verify_release
@@ -115,7 +116,10 @@ def run(
 
 @app.command()
 def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = None) -> None:
-    """Show the steps in order, what is done, and what a run would do."""
+    """Show the steps in order, what is done, what a run would do, and what models would cost.
+
+    The cost is estimated from a sample of rows, once the steps that the rows come from are done.
+    """
     _show_plan(Pipeline.load(config, set_ or []), root)
 
 
@@ -127,6 +131,13 @@ def _show_plan(pipeline: Pipeline, root: str) -> None:
         reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""
         digest = planned.digest[:8] if planned.digest else "after its inputs"
         _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {digest:<17} {state}{reads}")
+        if planned.cost is not None:
+            cost = planned.cost
+            money = f"; about {dollars(cost.likely)}, {dollars(cost.worst)} at most" if cost.worst else ""
+            _print(
+                f"  {'':<14} {cost.rows:,} rows, about {cost.requests:,} requests, {cost.prompt_tokens:,} tokens in,"
+                f" {cost.answer_tokens:,} out at most{money}"
+            )
 
 
 @app.command()
@@ -203,6 +214,10 @@ def verify(
     if problems:
         raise typer.Exit(1)
     _print(f"{release}: every file and row is as its manifest says")
+
+
+app.command()(cli_models.recipes)
+app.add_typer(cli_models.ledger, name="ledger")
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ from curate.progress import Progress
 from curate.read.step import ReadConfig
 from curate.report.build import build_report
 from curate.step import Job, Result, Step, StepConfig, count_receipts, execute
+from curate.synthesize.config import SynthesizeConfig
+from curate.synthesize.estimate import Estimate, estimate
 
 RESOLVED = "config.yaml"
 RECORD = "run.json"
@@ -45,13 +47,17 @@ _NO_MODEL = (
 
 @dataclass(frozen=True)
 class Planned:
-    """One line of a plan: a step, its digest when that is known before the run, and whether it is done."""
+    """One line of a plan: a step, its digest when that is known before the run, and whether it is done.
+
+    `cost` is what it will ask of models, where that can be told.
+    """
 
     node: Node
     digest: str | None
     done: bool
     rows: int | None
     needs: tuple[str, ...]
+    cost: Estimate | None = None
 
 
 @dataclass
@@ -125,7 +131,10 @@ class Pipeline:
             if step is not None and files.exists(files.join(step.folder(folder), MANIFEST)):
                 done[node.name] = Dataset.open(step.folder(folder))
                 rows = done[node.name].rows
-            planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs))
+            cost = None
+            if step is not None and node.name not in done and isinstance(node.config, SynthesizeConfig):
+                cost = estimate(node.config, step.inputs, step.models, self.means)
+            planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs, cost))
         return planned
 
     def run(
