@@ -30,10 +30,15 @@ if TYPE_CHECKING:
 Tokens = npt.NDArray[np.int32]
 # As the tokenizer holds several hundred bytes a token, texts are given to it so many characters at a time.
 _ENCODED_AT_ONCE = 1_000_000
-Kind = Literal["CausalLM", "SequenceClassification", ""]
+Kind = Literal["CausalLM", "Seq2SeqLM", "SequenceClassification", ""]
 # The classes of transformers for a kind of model, and what it is called.
 _KINDS: dict[Kind, tuple[str, str, str]] = {
     "CausalLM": ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "a causal language model"),
+    "Seq2SeqLM": (
+        "AutoModelForSeq2SeqLM",
+        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+        "a model that writes one text from another",
+    ),
     "SequenceClassification": (
         "AutoModelForSequenceClassification",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",

@@ -66,8 +66,13 @@ def softmax(logits: Array) -> Array:
     return found
 
 
+def feature_count(width: int) -> int:
+    """How many features a pair has, where an encoder gives so many numbers a text."""
+    return 4 * width + 1 + WORD_FEATURES
+
+
 def features(premises: Embeddings, hypotheses: Embeddings, words: Array) -> Array:
-    """The features of each pair, (pairs, 4 * width + 1 + WORD_FEATURES), from the embeddings and `word_features`."""
+    """The features of each pair, (pairs, `feature_count`), from the embeddings and `word_features`."""
     lengths = [np.sqrt(np.einsum("ij,ij->i", each, each)) for each in (premises, hypotheses)]
     cosines = np.einsum("ij,ij->i", premises, hypotheses) / np.maximum(lengths[0] * lengths[1], 1e-12)
     return np.concatenate(
@@ -114,11 +119,11 @@ def save_pair_head(folder: str, head: PairHead) -> None:
         out.write(orjson.dumps(head.settings.model_dump(), option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def load_pair_head(path: str, width: int) -> PairHead:
-    """Read the head of a folder whose encoder gives so many numbers a text.
+def load_pair_head(path: str) -> PairHead:
+    """Read the head of a folder.
 
     Raises:
-        ModelError: the folder is not there, is not whole, or does not fit the encoder.
+        ModelError: the folder is not there, or is not whole.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -131,9 +136,8 @@ def load_pair_head(path: str, width: int) -> PairHead:
         head = PairHead(tensors["weight"].astype(np.float64), tensors["bias"].astype(np.float64), settings)
     except (OSError, KeyError, ValidationError, SafetensorError) as error:
         raise ModelError(f"{path}: its head cannot be read ({type(error).__name__}); train it again") from None
-    expected = (len(LABELS), 4 * width + 1 + WORD_FEATURES)
-    if head.weight.shape != expected or head.bias.shape != expected[:1]:
-        raise ModelError(f"{path}: its head has the shape {head.weight.shape}, not {expected}; train it again")
+    if head.weight.shape != (len(LABELS), head.weight.size // len(LABELS)) or head.bias.shape != (len(LABELS),):
+        raise ModelError(f"{path}: its head is not of {len(LABELS)} labels; train it again")
     if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
         raise ModelError(f"{path}: its head holds numbers that are not finite; train it again")
     return head

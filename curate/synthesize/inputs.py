@@ -27,6 +27,8 @@ from curate.synthesize.template import Template
 # Rows out of nothing in one shard.
 BORN_ROWS = 1000
 _AT_ONCE = 256
+# What a document can stand for, as the question of a conversation that has no answer yet.
+_ASKED = ("messages", "question")
 # Examples are held in memory; more than so many are no examples any more.
 _MOST_SHOTS = 200_000
 
@@ -56,11 +58,15 @@ def tasks_of(config: SynthesizeConfig, datasets: Sequence[Dataset]) -> list[Rows
 
 @dataclass(frozen=True)
 class Reads:
-    """Which columns of which dataset are read: by the position of the dataset."""
+    """Which columns of which dataset are read: by the position of the dataset.
+
+    `turns` says that the parts of conversations are wanted, `asked` that documents stand for what a user asks.
+    """
 
     columns: Mapping[int, tuple[str, ...]]
     judges: tuple[str, ...]
     turns: bool
+    asked: bool
 
 
 def reads_of(recipe: Recipe, datasets: Sequence[Dataset], path: Path) -> Reads:
@@ -71,7 +77,7 @@ def reads_of(recipe: Recipe, datasets: Sequence[Dataset], path: Path) -> Reads:
     """
     schemas = [dataset.schema().names for dataset in datasets]
     found: dict[int, list[str]] = {i: [] for i in range(len(datasets))}
-    turns = False
+    turns = asked = False
     every = [name for names in schemas for name in names]
     for name in [*recipe.needs, *recipe.optional]:
         # Of a column that several have, the last one's is read, as `align` takes it.
@@ -80,17 +86,21 @@ def reads_of(recipe: Recipe, datasets: Sequence[Dataset], path: Path) -> Reads:
             found[owners[-1]].append(name)
         elif name in PARTS and "messages" in every:
             turns = True
+        elif name in _ASKED and "text" in schemas[0]:
+            asked = True
         elif name in recipe.needs:
             told = f"the recipe {recipe.name} reads a column {name!r}, which is not there"
             raise BadValue((*path, "from"), f"{told}; {nearest(name, every)}")
     if turns and "messages" not in found[0]:
         found[0].append("messages")
+    if asked and "text" not in found[0]:
+        found[0].append("text")
     if datasets and "source" in schemas[0]:
         found[0].append("source")
     judges = [i for i, names in enumerate(schemas) if "keep" in names]
     for i in judges:
         found[i].append("keep")
-    return Reads({i: tuple(names) for i, names in found.items()}, ("keep",) if judges else (), turns)
+    return Reads({i: tuple(names) for i, names in found.items()}, ("keep",) if judges else (), turns, asked)
 
 
 class Rows:
@@ -146,6 +156,10 @@ class Rows:
                 for part in PARTS:
                     for row, text in zip(rows, chats.parts(part), strict=True):
                         row.setdefault(part, text)
+            if self._reads.asked:
+                for row in rows:
+                    row.setdefault("messages", [{"role": "user", "content": row["text"] or ""}])
+                    row.setdefault("question", row["text"])
             for row in rows:
                 key, source = row.pop("id"), row.pop("source", None) or ""
                 yield self._with_shots(InputRow(key, source, self._optional(row), (key,)))

@@ -96,8 +96,8 @@ def _check(recipe: Recipe) -> None:
         _check_all(stage.templates, stage.expressions, known, where)
         known.add(stage.name)
     for i, rows in enumerate(recipe.rows):
-        if (rows.text is None) == (rows.messages is None):
-            raise BadValue(("rows", i), "a made row has `text:` or `messages:`")
+        if sum(each is not None for each in (rows.text, rows.messages, rows.turns)) != 1:
+            raise BadValue(("rows", i), "a made row has one of `text:`, `messages:`, `turns:`")
         if (rows.text is None) != (recipe.kind == "conversations"):
             raise BadValue(("rows", i), f"the recipe makes {recipe.kind}; set `kind:`")
         _check_all(rows.templates, rows.expressions, known, ("rows", i))

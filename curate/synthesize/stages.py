@@ -284,6 +284,8 @@ class Maker:
         if answered is None:
             raise Rejected("no-case", "no stage was asked")
         messages = _render(rows.messages, context) if rows.messages is not None else None
+        if rows.turns is not None:
+            messages = _turns_of(Expression(rows.turns).value(context), rows.turns)
         return Made(
             text=None if rows.text is None else Template(rows.text).render(context).strip(),
             messages=messages,
@@ -304,6 +306,16 @@ def _list_of(expression: str, context: Mapping[str, object]) -> Sequence[object]
     if not isinstance(value, list | tuple):
         raise CannotRender(f"each: {expression} is no list")
     return value
+
+
+def _turns_of(value: object, expression: str) -> tuple[Turn, ...]:
+    """The turns that an expression gives."""
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(each, Mapping) and isinstance(each.get("role"), str) and isinstance(each.get("content"), str)
+        for each in value
+    ):
+        raise CannotRender(f"turns: {expression} is no list of {{role, content}}")
+    return tuple(Turn(each["role"], each["content"].strip()) for each in value)
 
 
 def _draws(items: Sequence[object]) -> list[int]:

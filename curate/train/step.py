@@ -1,6 +1,7 @@
 """The `train` step: fits a small model on datasets; scorers name the step to use its model.
 
     classifier: {train: {fasttext: {positive: good, negative: poor}}}
+    topics:     {train: {labels: {from: seeds, label: label}}}
     lm:         {train: {ngram: {from: good, order: 5}}}
     ratios:     {train: {dsir: {target: good, raw: docs}}}
     proxy:      {train: {causal_lm: {from: good, tokens: 1000000}}}
@@ -20,8 +21,10 @@ from curate.train.causal_lm_method import CausalLM
 from curate.train.correlations_method import Correlations
 from curate.train.dsir_method import Dsir
 from curate.train.embedding_method import Embedding
+from curate.train.entailment_method import Entailment
 from curate.train.fasttext_method import FastText
 from curate.train.finetune_method import Finetune
+from curate.train.labels_method import Labels
 from curate.train.method import Method
 from curate.train.ngram_method import Ngram
 
@@ -31,8 +34,10 @@ METHODS: dict[str, type[Method]] = {
     "causal_lm": CausalLM,
     "dsir": Dsir,
     "embedding": Embedding,
+    "entailment": Entailment,
     "fasttext": FastText,
     "finetune": Finetune,
+    "labels": Labels,
     "ngram": Ngram,
     "perplexity_correlations": Correlations,
 }

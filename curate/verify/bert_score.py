@@ -36,6 +36,7 @@ from curate.neural.encoder import Encoder, load_encoder
 from curate.neural.states import TokenStates, token_states
 from curate.text.batch import TextBatch
 from curate.verify.batch import PARENTS, Columns, Verifier, VerifyBatch
+from curate.verify.reference import REFERENCE
 from curate.verify.similarity import DECIMALS, filled, positive
 
 Matched = tuple[float, float, float]
@@ -50,7 +51,7 @@ def bert_score(
     column: str = "text",
     to: str = PARENTS,
     layer: int | None = None,
-    idf: ModelFile | None = None,
+    idf: Annotated[str | None, REFERENCE] = None,
     rescale: float | None = None,
     context: int = 512,
     batch_tokens: Annotated[int, RESOURCE] = 8192,
@@ -65,7 +66,7 @@ def bert_score(
         column: what is judged.
         to: what it is compared with: `parents`, or a column of strings or of lists of them.
         layer: after which layer the states are taken, 0 being the embeddings; by default those of the last.
-        idf: the folder of a finished dataset, in whose column `text` tokens are counted.
+        idf: the step whose texts the tokens are counted in, such as the one with the parents.
         rescale: the baseline b, below 1: what texts that have nothing to do with one another get on average.
         context: how many tokens of a text are read; what the encoder can read at most.
         batch_tokens: about how many tokens are computed at once.

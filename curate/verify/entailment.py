@@ -23,7 +23,16 @@ from curate.files import ModelFile
 from curate.neural.classifier import Classifier, Sequenced, load_classifier
 from curate.neural.device import Device, require
 from curate.neural.encoder import load_encoder
-from curate.neural.pair_head import ENCODER, LABELS, SETTINGS, features, load_pair_head, softmax, word_features
+from curate.neural.pair_head import (
+    ENCODER,
+    LABELS,
+    SETTINGS,
+    feature_count,
+    features,
+    load_pair_head,
+    softmax,
+    word_features,
+)
 from curate.verify.batch import PARENTS, Columns, Verifier, VerifyBatch
 from curate.verify.similarity import filled, positive
 
@@ -102,11 +111,13 @@ def _head(path: str, context: int | None, batch_tokens: int, device: Device) -> 
     require()
     if context is not None:
         raise ConfigError(f"{path}: reads as many tokens as it was trained with; remove `context:`")
-    # The head says how many tokens are read, and the encoder how wide the head must be.
-    encoder = load_encoder(os.path.join(path, ENCODER), context=_MOST_CONTEXT, device=device)
-    head = load_pair_head(path, encoder.width)
-    if head.settings.context != encoder.context:
-        encoder = load_encoder(os.path.join(path, ENCODER), context=head.settings.context, device=device)
+    head = load_pair_head(path)
+    encoder = load_encoder(os.path.join(path, ENCODER), context=head.settings.context, device=device)
+    if feature_count(encoder.width) != head.weight.shape[1]:
+        raise ModelError(
+            f"{path}: its head is for {head.weight.shape[1]} features of a pair, its encoder gives"
+            f" {feature_count(encoder.width)}; train it again"
+        )
 
     def judge(pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
         texts = sorted({text for pair in pairs for text in pair})

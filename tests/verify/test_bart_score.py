@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from curate.errors import ConfigError, ModelError
 from curate.neural.device import threads
 from curate.neural.folder import load_causal_lm
 from curate.verify.bart_score import bart_score
+from tests.select.spaces import minilm
 from tests.verify.test_bert_score import PAIRS, VerifyBatch, pairs
 
 LONG = ("The garden was quiet. Nobody spoke. " * 200, "He plays the guitar in the garden, they said. " * 200)
@@ -37,6 +39,62 @@ def test_it_is_the_mean_log_probability_of_the_text_after_its_parent(llama: str)
     each = [float(logs[at - 1, ids[at]]) for at in range(len(ids) - len(text), len(ids))]
     found = numbers(llama, pairs(PAIRS[0]), between=" In short: ")
     assert found == {"": [pytest.approx(np.mean(each), abs=1e-4)]}
+
+
+@pytest.fixture(scope="module")
+def writers(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Tiny models of two kinds that write one text from another, of seeded weights, with a real tokenizer."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+    ids = {"vocab_size": 30522, "decoder_start_token_id": 101, "pad_token_id": 0, "eos_token_id": 102}
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    wide = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64, "init_std": 0.3}
+    folders = [tmp_path_factory.mktemp("writer") / name for name in ("bart", "t5")]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for folder, model in zip(
+            folders,
+            (
+                BartForConditionalGeneration(BartConfig(**layers, **wide, **ids, bos_token_id=101)),
+                T5ForConditionalGeneration(T5Config(d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, **ids)),
+            ),
+            strict=True,
+        ):
+            shutil.copytree(minilm(), folder, ignore=lambda _, names: [name for name in names if "token" not in name])
+            model.save_pretrained(folder)
+    return [str(folder) for folder in folders]
+
+
+def test_a_model_that_writes_one_text_from_another_scores_all_tokens_of_the_second(writers: list[str]) -> None:
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    for folder in writers:
+        found = numbers(folder, pairs(*PAIRS), direction="both")
+        model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        for name, turn in (("forward", 1), ("backward", -1)):
+            for i, pair in enumerate(PAIRS):
+                read, wanted = (tokenizer(text, return_tensors="pt") for text in pair[::turn])
+                with torch.inference_mode():
+                    loss = model(
+                        input_ids=read.input_ids, attention_mask=read.attention_mask, labels=wanted.input_ids
+                    ).loss
+                assert found[name][i] == pytest.approx(-float(loss), abs=1e-4)
+
+
+def test_the_company_of_a_row_changes_no_bit_there_either(writers: list[str]) -> None:
+    every = [*PAIRS, LONG, PAIRS[0]]
+    for folder in writers:
+        together = numbers(folder, pairs(*every), context=48)[""]
+        assert [numbers(folder, pairs(each), context=48, batch_tokens=1)[""][0] for each in every] == together
+
+
+def test_a_model_that_reads_the_two_apart_has_no_place_for_something_between(writers: list[str]) -> None:
+    with pytest.raises(ConfigError, match="remove `between:`"):
+        numbers(writers[0], pairs(), between=" In short: ")
+    with pytest.raises(ModelError, match="the model reads 64 tokens at once, not 65"):
+        numbers(writers[0], pairs(), context=65)
 
 
 def test_backward_is_forward_of_the_two_turned_round(llama: str) -> None:

@@ -14,6 +14,7 @@ from curate.neural.encoder import Encoder, load_encoder
 from curate.neural.states import TokenStates, token_states
 from curate.verify.batch import VerifyBatch
 from curate.verify.bert_score import bert_score, match
+from curate.verify.step import parse
 from tests.helpers import dataset
 from tests.select.spaces import minilm
 
@@ -69,6 +70,12 @@ def test_the_numbers_are_those_of_the_authors_package() -> None:
 def test_with_idf_too(tmp_path: Path) -> None:
     folder = dataset(tmp_path / "reference", {"text": REFERENCE[:2]}, {"text": REFERENCE[2:]}).folder
     assert np.array(numbers(pairs(*PAIRS), idf=folder)) == pytest.approx(np.array(IDF), abs=2e-6)
+
+
+def test_a_pipeline_names_the_step_that_idf_is_counted_in() -> None:
+    config = parse({"from": "made", "bert": {"verifier": "bert_score", "model": "m", "idf": "seeds"}}, ())
+    assert config.inputs() == {"from": "made", "bert.idf": "seeds"} and config.models() == {"bert.model": "m"}
+    assert "seeds" not in str(config.identity())
 
 
 def test_and_those_of_another_layer() -> None:

@@ -1,0 +1,48 @@
+r"""Synthesise on a Ray cluster: many workers, one budget.
+
+    ray job submit --address http://127.0.0.1:8265 --working-dir . \\
+        --runtime-env-json '{"env_vars": {"OPENAI_API_KEY": "..."}}' -- \\
+        python jobs/synthesize.py configs/synthesize-rephrase.yaml --root /data/runs --workers 16
+
+Inputs, models and the root must be places that every node sees; as the ledgers are SQLite files, the root is a file
+system that all nodes share, and not an object store. Keys are in the environment of the workers, and in no file. Every
+worker sends up to `in_flight` requests at once; what they spend together stays under the caps of the config. The
+command of a laptop, `curate run CONFIG`, gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from curate.engine import Resources
+from curate.engine.ray import RayEngine
+from curate.errors import CurateError
+from curate.pipeline import Pipeline
+from curate.progress import Progress
+from curate.summary import summary_lines
+
+
+def main() -> int:
+    """Parse the command line, run, print what became of the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="the pipeline, a YAML file")
+    parser.add_argument("--root", required=True, help="where runs are kept: a folder that all nodes share")
+    parser.add_argument("--workers", type=int, help="actors; all cores of the cluster by default")
+    parser.add_argument("--replay", action="store_true", help="ask no model: recorded answers alone")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
+    args = parser.parse_args()
+    try:
+        pipeline = Pipeline.load(args.config, args.set)
+        engine = RayEngine("auto")
+        with Progress("plain") as progress:
+            outputs = pipeline.run(args.root, engine, Resources(workers=args.workers), progress, replay=args.replay)
+    except CurateError as error:
+        print(f"synthesize: {error}", file=sys.stderr)
+        return error.exit_code
+    print("\n".join(summary_lines(outputs)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
