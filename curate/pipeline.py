@@ -23,7 +23,7 @@ from curate.digest import Plain
 from curate.engine import Engine, Resources
 from curate.errors import ConfigError, nearest
 from curate.fingerprints import Fingerprints
-from curate.generate.access import open_access
+from curate.generate.access import open_access, told_so_far
 from curate.generate.endpoints import KEYS, Means, read_means
 from curate.graph import KINDS, Kind, Node, build, override
 from curate.lock import lock
@@ -307,7 +307,11 @@ def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | No
     assert kind.ask is not None and asking is not None
     if not asking.replay:
         means.check_keys(sorted(set(config.endpoints().values())))
-    with open_access(means, files.join(asking.folder, LEDGER), replay=asking.replay, host=asking.host) as access:
+    folder = files.join(asking.folder, LEDGER)
+    with (
+        open_access(means, folder, replay=asking.replay, host=asking.host) as access,
+        job.watch(functools.partial(told_so_far, folder, job.step.name)),
+    ):
         return kind.ask(job, config, access)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol, TypeAlias
@@ -17,6 +18,9 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+# Between two looks at what goes on within a task: on a bar, and as lines.
+_BAR_SECONDS, _LINE_SECONDS = 1.0, 30.0
 
 Style: TypeAlias = Literal["auto", "plain", "json", "quiet"]
 Event: TypeAlias = "dict[str, str | int | float]"
@@ -70,6 +74,35 @@ class Progress:
         """A line for a person."""
         if self._style in ("auto", "plain"):
             self._console.print(text, markup=False)
+
+    @contextlib.contextmanager
+    def watch(self, name: str, told: Callable[[], str]) -> Iterator[None]:
+        """Show every now and then what `told` says, while the block lasts: for tasks that take long.
+
+        Args:
+            name: of the step.
+            told: called in a thread; what it says is shown as it is.
+        """
+        over = threading.Event()
+        every = _BAR_SECONDS if self._bars is not None else _LINE_SECONDS
+
+        def look() -> None:
+            while not over.wait(every):
+                text = told()
+                if self._bars is not None:
+                    for task in self._bars.tasks:
+                        self._bars.update(task.id, note=text)
+                else:
+                    self.line(f"{name:<12} {text}")
+                self.event("told", step=name, text=text)
+
+        thread = threading.Thread(target=look, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @contextlib.contextmanager
     def step(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:

@@ -199,6 +199,10 @@ class Job:
                     advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
         return [done[task.name] for task in tasks if task.name in done]
 
+    def watch(self, told: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
+        """Show what `told` says while a block lasts, see `Progress.watch`."""
+        return self._progress.watch(self.step.name, told)
+
     def whole(self, joins: Sequence[J]) -> list[J]:
         """The tasks whose pieces were all done; one that lacks a piece is given up in the place of its pieces."""
         lost = {failure.shard: failure for failure in self.failed}

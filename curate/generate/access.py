@@ -18,7 +18,8 @@ from curate.errors import ConfigError
 from curate.generate.ask import Ask
 from curate.generate.budget import Lease, Place, Purse, lend
 from curate.generate.endpoints import Means
-from curate.generate.ledger import Amount, Ledger, spent_in
+from curate.generate.ledger import Amount, Ledger, answers_in, spent_in
+from curate.generate.prices import dollars
 from curate.generate.recorded import find_ledgers, import_recorded
 
 FOLDER = "ledger"
@@ -113,3 +114,10 @@ def spent_so_far(folder: str) -> dict[str, Amount]:
         for model, amount in spent_in(path).items():
             total[model] = total.get(model, Amount()).plus(amount)
     return total
+
+
+def told_so_far(folder: str, step: str) -> str:
+    """How many answers the ledgers of a step have, and what all ledgers cost, in a few words."""
+    answers = sum(answers_in(path) for path in find_ledgers(folder) if _step(path) == step)
+    money = sum(amount.money for amount in spent_so_far(folder).values())
+    return f"{answers:,} answers" + (f" · {dollars(money)} at most" if money else "")
