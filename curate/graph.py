@@ -24,7 +24,9 @@ import curate.select.features
 import curate.select.step
 import curate.synthesize.answer
 import curate.synthesize.config
+import curate.synthesize.route_step
 import curate.synthesize.step
+import curate.synthesize.student_step
 import curate.train.step
 import curate.verify.judge
 import curate.verify.step
@@ -66,6 +68,16 @@ KINDS: dict[str, Kind[Any]] = {
         curate.synthesize.answer.run,
     ),
     "synthesize": Kind(curate.synthesize.step.VERSION, curate.synthesize.config.parse, ask=curate.synthesize.step.run),
+    "route": Kind(
+        curate.synthesize.route_step.VERSION,
+        functools.partial(validate, curate.synthesize.route_step.RouteConfig),
+        curate.synthesize.route_step.run,
+    ),
+    "student": Kind(
+        curate.synthesize.student_step.VERSION,
+        functools.partial(validate, curate.synthesize.student_step.StudentConfig),
+        curate.synthesize.student_step.run,
+    ),
     "verify": Kind(curate.verify.step.VERSION, curate.verify.step.parse, curate.verify.step.run),
     "judge": Kind(curate.verify.judge.VERSION, curate.verify.judge.parse, ask=curate.verify.judge.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),

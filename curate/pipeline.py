@@ -156,6 +156,13 @@ class Pipeline:
         files.make_folder(folder)
         done: dict[str, Dataset] = {}
         record: list[dict[str, str]] = [{"step": node.name, "kind": node.kind, "folder": ""} for node in self.nodes]
+        if not replay:
+            try:
+                self.means.check_keys(
+                    sorted({name for node in self.nodes for name in node.config.endpoints().values()})
+                )
+            except BadValue as error:
+                raise self.document.locate(error) from None
         with lock(folder):
             self.check(folder)
             known = Fingerprints(folder)
@@ -305,8 +312,6 @@ def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | No
     if kind.run is not None:
         return kind.run(job, config)
     assert kind.ask is not None and asking is not None
-    if not asking.replay:
-        means.check_keys(sorted(set(config.endpoints().values())))
     folder = files.join(asking.folder, LEDGER)
     with (
         open_access(means, folder, replay=asking.replay, host=asking.host) as access,

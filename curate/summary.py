@@ -1,4 +1,4 @@
-"""A run in a few lines: what its selections took, and for a release every record that came in, and where it went.
+"""A run in a few lines: what its steps made, took and taught, and where each record of a release went.
 
 for line in summary_lines(outputs):
 print(line)
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from curate import files
-from curate.dataset import Dataset
+from curate.dataset import Dataset, Manifest
+
+_STUDENTS = "what a small student learns"
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,12 @@ class Funnel:
     """Records of the documents that a release was made of; `records` is the sum of all the others.
 
     Attributes:
-        records: what was read.
+        records: what was read, or what a `synthesize` step made.
         quarantined: step -> rows put aside there.
         failed: rows in shards that were given up.
         dropped: reason -> rows, in the order of the rules.
         kept: rows in the release.
+        made: whether the records were made.
     """
 
     records: int
@@ -30,11 +33,70 @@ class Funnel:
     failed: int
     dropped: Mapping[str, int]
     kept: int
+    made: bool = False
 
     def adds_up(self) -> bool:
         """Whether every record is in exactly one place."""
         rest = sum(self.quarantined.values()) + self.failed + sum(self.dropped.values())
         return self.records == rest + self.kept
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of the rows that went into a `synthesize` step; `rows` is the sum of the other counts of rows.
+
+    Attributes:
+        what: they are: rows, or prompts where the step makes rows out of nothing.
+        rows: how many there were.
+        absent: rows that a dataset beside them lacks or does not keep.
+        lost: rows in shards that were given up.
+        accepted: rows of which some were made.
+        rejected, failed: reason or error -> rows of which none was made, the commonest first.
+        made: how many rows were made.
+        filtered: reason -> what was not taken of accepted rows.
+        answers, prompt_tokens, answer_tokens: of all requests.
+    """
+
+    what: str
+    rows: int
+    absent: int
+    lost: int
+    accepted: int
+    rejected: Mapping[str, int]
+    failed: Mapping[str, int]
+    made: int
+    filtered: Mapping[str, int]
+    answers: int
+    prompt_tokens: int
+    answer_tokens: int
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Fates:
+        """As the step counted them."""
+        counts, recipe = manifest.counts, manifest.config.get("recipe")
+        prompts = "from[0]" not in manifest.inputs or (isinstance(recipe, dict) and recipe.get("pool") is not None)
+        return cls(
+            "prompts" if prompts else "rows",
+            manifest.rows_in,
+            manifest.absent,
+            sum(each.rows for each in manifest.failed),
+            counts.get("accepted", 0),
+            _counted(counts, "rejected"),
+            _counted(counts, "failed"),
+            manifest.rows,
+            _counted(counts, "filtered"),
+            *(counts.get(name, 0) for name in ("answers", "prompt-tokens", "answer-tokens")),
+        )
+
+    def adds_up(self) -> bool:
+        """Whether every row has one fate."""
+        without = sum(self.rejected.values()) + sum(self.failed.values())
+        return self.rows == self.absent + self.lost + self.accepted + without
+
+
+def _counted(counts: Mapping[str, int], state: str) -> dict[str, int]:
+    found = {name.removeprefix(f"{state}:"): n for name, n in counts.items() if name.startswith(f"{state}:") and n}
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def funnel(release: Dataset, chain: Sequence[Dataset]) -> Funnel:
@@ -44,7 +106,8 @@ def funnel(release: Dataset, chain: Sequence[Dataset]) -> Funnel:
         release: the output of a release step.
         chain: what it was made from (`release.ancestors()`).
     """
-    documents = _documents(release, {d.manifest.digest: d for d in chain})
+    known = {d.manifest.digest: d for d in chain}
+    documents = _documents(release, known)
     names = {d.manifest.step for d in documents}
     quarantined = {d.manifest.step: d.manifest.quarantined for d in documents if d.manifest.quarantined}
     failed = sum(f.rows for d in [*documents, release] for f in d.manifest.failed)
@@ -59,7 +122,8 @@ def funnel(release: Dataset, chain: Sequence[Dataset]) -> Funnel:
         dropped.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0])
     )
     source = documents[0] if documents else release
-    return Funnel(source.manifest.rows_in, quarantined, failed, dict(ranked), release.manifest.rows)
+    made = any(known[d].manifest.kind == "synthesize" for d in source.manifest.inputs.values() if d in known)
+    return Funnel(source.manifest.rows_in, quarantined, failed, dict(ranked), release.manifest.rows, made)
 
 
 def _documents(release: Dataset, chain: Mapping[str, Dataset]) -> list[Dataset]:
@@ -75,13 +139,13 @@ def _documents(release: Dataset, chain: Mapping[str, Dataset]) -> list[Dataset]:
 
 
 def summary_lines(outputs: Mapping[str, Dataset]) -> list[str]:
-    """What every selection of a run took, then the funnel of every release, as lines for a terminal."""
-    lines = _selected(outputs)
+    """What was made, what selections took, what students learnt, and the funnel of each release, for a terminal."""
+    lines = [*_made(outputs), *_selected(outputs), *_learnt(outputs)]
     for dataset in outputs.values():
         if dataset.manifest.kind != "release":
             continue
         each = funnel(dataset, dataset.ancestors())
-        lines.append(f"\n{each.records:,} records read")
+        lines.append(f"\n{each.records:,} {'rows made' if each.made else 'records read'}")
         for step, count in each.quarantined.items():
             lines.append(_line(count, each.records, f"quarantined by {step}"))
         if each.failed:
@@ -98,6 +162,25 @@ def summary_lines(outputs: Mapping[str, Dataset]) -> list[str]:
     return lines
 
 
+def _made(outputs: Mapping[str, Dataset]) -> list[str]:
+    """What became of the rows that went into every `synthesize` step."""
+    lines: list[str] = []
+    for manifest in (each.manifest for each in outputs.values() if each.manifest.kind == "synthesize"):
+        each = Fates.of(manifest)
+        lines.append(f"\n{each.rows:,} {each.what} went into {manifest.step}")
+        if each.absent:
+            lines.append(_line(each.absent, each.rows, "left out before"))
+        if each.lost:
+            lines.append(_line(each.lost, each.rows, "in shards that were given up"))
+        for state, reasons in (("rejected", each.rejected), ("failed", each.failed)):
+            lines += [_line(count, each.rows, f"{state}: {reason}") for reason, count in reasons.items()]
+        reasons_of = ", ".join(f"{count:,} {reason}" for reason, count in each.filtered.items())
+        filtered = f", {sum(each.filtered.values()):,} filtered ({reasons_of})" if each.filtered else ""
+        lines.append(_line(each.accepted, each.rows, f"accepted: {each.made:,} rows made{filtered}"))
+        lines.append(f"{each.answers:,} answers, {each.prompt_tokens:,} tokens in, {each.answer_tokens:,} out")
+    return lines
+
+
 def _selected(outputs: Mapping[str, Dataset]) -> list[str]:
     """The picks from each pool, in the order of the run."""
     pools: dict[str, list[Dataset]] = {}
@@ -111,6 +194,29 @@ def _selected(outputs: Mapping[str, Dataset]) -> list[str]:
         for each in (pick.manifest for pick in picks):
             lines.append(_line(each.counts["kept"], each.rows, f"{each.step}, by {each.details['selector']}"))
     return lines
+
+
+def _learnt(outputs: Mapping[str, Dataset]) -> list[str]:
+    """The table of every `student` step, with 95% intervals in percent."""
+    lines: list[str] = []
+    for manifest in (each.manifest for each in outputs.values() if each.manifest.kind == "student"):
+        table = manifest.details["table"]
+        assert isinstance(table, list)
+        rows = [row for row in table if isinstance(row, dict)]
+        names = [f"  {row['variant']}" for row in rows]
+        width = max(map(len, [_STUDENTS, *names]))
+        lines.append(f"\n{_STUDENTS:<{width}} {'rows':>9}  {'accuracy':<20}against the first")
+        for name, row in zip(names, rows, strict=True):
+            accuracy = _percent(row["accuracy"], row["low"], row["high"], "5.1f", " %")
+            gain = row["gain"]
+            told = _percent(gain["value"], gain["low"], gain["high"], "+6.1f") if isinstance(gain, dict) else ""
+            lines.append(f"{name:<{width}} {row['rows']:>9,}  {accuracy:<20}{told}".rstrip())
+    return lines
+
+
+def _percent(value: object, low: object, high: object, form: str, unit: str = "") -> str:
+    assert isinstance(value, float) and isinstance(low, float) and isinstance(high, float)
+    return f"{format(100 * value, form)}{unit} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def _line(count: int, total: int, what: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from curate import files
-from curate.errors import ConfigError
+from curate.errors import ConfigError, RunError
 from curate.generate.ask import Ask
 from curate.generate.budget import Lease, Place, Purse, lend
 from curate.generate.endpoints import Means
@@ -118,6 +118,9 @@ def spent_so_far(folder: str) -> dict[str, Amount]:
 
 def told_so_far(folder: str, step: str) -> str:
     """How many answers the ledgers of a step have, and what all ledgers cost, in a few words."""
-    answers = sum(answers_in(path) for path in find_ledgers(folder) if _step(path) == step)
-    money = sum(amount.money for amount in spent_so_far(folder).values())
+    try:
+        answers = sum(answers_in(path) for path in find_ledgers(folder) if _step(path) == step)
+        money = sum(amount.money for amount in spent_so_far(folder).values())
+    except RunError:
+        return "a ledger begins"  # a worker is making it at this moment
     return f"{answers:,} answers" + (f" · {dollars(money)} at most" if money else "")

@@ -19,13 +19,15 @@ from types import TracebackType
 from typing import Protocol
 
 from curate.errors import RunError
+from curate.generate.account import account_for
+from curate.generate.batch import BatchSender
 from curate.generate.budget import Lease
 from curate.generate.client import Client
 from curate.generate.endpoints import Endpoint, Means
-from curate.generate.governor import Governor
-from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger, State
+from curate.generate.governor import Governor, Open
+from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger
 from curate.generate.outcome import Outcome
-from curate.generate.request import Completion, Request, Unreadable, read_completion
+from curate.generate.request import Completion, Request, read_completion
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
 
@@ -90,19 +92,32 @@ class Ask:
         self, means: Means, ledger: Ledger, lease: Lease | None, names: Sequence[str], *, replay: bool
     ) -> None:
         self._means, self._ledger, self._lease, self._replay = means, ledger, lease, replay
-        self._places = {} if replay else {name: _places(means.endpoints[name]) for name in names}
+        self._batches: list[BatchSender] = []
+        self._places = {} if replay else {name: self._open(name) for name in names}
         self._asking: dict[str, asyncio.Task[Completion]] = {}
         self._stopped: RunError | None = None
         self._last: dict[str, str] = {}
 
     async def __aenter__(self) -> Ask:
+        try:
+            for batches in self._batches:
+                for attempt, spent in await batches.recover():
+                    if self._lease is not None:
+                        # Its worst case counts as spent since the lease was opened.
+                        self._lease.settle(attempt.model, attempt.worst, spent)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was sent is paid: its answers are waited for, and nothing else is sent.
+        # What was sent is paid: its answers are waited for, and nothing else is sent. Those of a batch are fetched by
+        # the next run.
         self._stopped = self._stopped or RunError("the run was stopped")
+        for batches in self._batches:
+            await batches.close()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         for places in self._places.values():
             for place in places:
@@ -135,9 +150,11 @@ class Ask:
         wait = _FIRST_WAIT
         failures = 0
         while True:
-            place = min(self._places[request.endpoint], key=lambda each: each.governor.load / each.weight)
-            async with place.governor.turn():
+            place = min(self._places[request.endpoint], key=_busy)
+            async with place.governor.turn() as mine:
                 self._check(request.endpoint, endpoint)
+                if not mine:
+                    continue
                 outcome, completion = await self._attempt(place, request)
             if completion is not None:
                 return completion
@@ -149,7 +166,8 @@ class Ask:
             begun = begun or time.monotonic()
             self._last[request.endpoint] = outcome.message
             if outcome.what == "failed":
-                failures += 1
+                # Where nobody listens nothing was tried: how long that may last is a matter of patience.
+                failures += outcome.error != "connection" or outcome.billed
                 if failures >= endpoint.tries:
                     await self._give_up(request, outcome)
             elif time.monotonic() - begun > endpoint.patience:
@@ -168,30 +186,26 @@ class Ask:
         attempt = Attempt(secrets.token_hex(12), request.key, request.model, worst)
         await self._ledger.begin(attempt)
         outcome = await place.sender.send(request, attempt.id)
-        completion: Completion | None = None
-        if outcome.what == "answer":
-            try:
-                completion = read_completion(request.kind, outcome.body)
-            except Unreadable as error:
-                outcome = Outcome("failed", error="unreadable", message=str(error))
-        spent: Amount = worst
-        state: State = "stands"
-        if completion is not None and not outcome.cut:
-            usage = completion.usage
-            spent, state = Amount(price.cost(usage), usage.prompt + usage.completion, 1), "settled"
-        elif not outcome.billed:
-            spent, state = Amount(), "free"
-        answer = (request, outcome.body) if completion is not None else None
-        await self._ledger.settle(attempt.id, state, spent, answer)
+        account = account_for(price, worst, request.kind, outcome)
+        answer = (request, outcome.body) if account.completion is not None else None
+        await self._ledger.settle(attempt.id, account.state, account.spent, answer)
         if self._lease is not None:
-            self._lease.settle(attempt.model, attempt.worst, spent)
-        _govern(place.governor, outcome)
-        return outcome, completion
+            self._lease.settle(attempt.model, attempt.worst, account.spent)
+        _govern(place.governor, account.outcome)
+        return account.outcome, account.completion
 
     async def _give_up(self, request: Request, outcome: Outcome) -> None:
         why = GaveUp(outcome.error, outcome.message)
         await self._ledger.give_up(request.key, why)
         raise GivenUp(why)
+
+    def _open(self, name: str) -> list[_Place]:
+        endpoint = self._means.endpoints[name]
+        if endpoint.batch:
+            batches = BatchSender(name, endpoint, self._ledger, self._means.price(name))
+            self._batches.append(batches)
+            return [_Place(batches, Open(endpoint.batch_rows), 1.0)]
+        return [_Place(Client(each, endpoint), Governor(endpoint.in_flight), each.weight) for each in endpoint.places]
 
     def _check(self, name: str, endpoint: Endpoint) -> None:
         """See that the run has not stopped, and that the endpoint is not down for good."""
@@ -208,6 +222,10 @@ class Ask:
                 raise self._stopped
 
 
+def _busy(place: _Place) -> tuple[float, float]:
+    return place.governor.load / place.weight, place.governor.waiting / place.weight
+
+
 def _govern(governor: Governor, outcome: Outcome) -> None:
     if outcome.what in ("answer", "refused", "stop"):
         governor.succeeded()
@@ -215,10 +233,6 @@ def _govern(governor: Governor, outcome: Outcome) -> None:
         governor.limited(outcome.retry_after)
     else:
         governor.failed()
-
-
-def _places(endpoint: Endpoint) -> list[_Place]:
-    return [_Place(Client(each, endpoint), Governor(endpoint.in_flight), each.weight) for each in endpoint.places]
 
 
 def _begins(request: Request) -> str:

@@ -23,11 +23,13 @@ import openai
 
 from curate.errors import RunError
 from curate.generate.endpoints import Endpoint, Server
-from curate.generate.outcome import Outcome
+from curate.generate.outcome import Outcome, What
 from curate.generate.request import PATHS, Request
 from curate.generate.stream import read_stream
 
 ATTEMPT = "X-Curate-Attempt"
+# What sending may raise; a body that is no JSON is a ValueError.
+FAILURES = (openai.OpenAIError, TimeoutError, ValueError)
 _NEVER_ANSWERED = (400, 405, 406, 413, 415, 422, 451)
 _STOP = {
     401: "refuses the key",
@@ -65,63 +67,57 @@ class Client:
         try:
             async with asyncio.timeout(self._endpoint.timeout):
                 return await self._send(request, {ATTEMPT: attempt})
-        except TimeoutError:
-            return self._late()
-        except openai.APIStatusError as error:
-            return self._status(error)
-        except openai.APIConnectionError as error:
-            # With aiohttp every lost connection comes as a timeout of connecting: its cause tells them apart.
-            causes = list(_causes(error))
-            if any(isinstance(each, TimeoutError) for each in causes):
-                return self._late()
-            message = self.blot(f"{type(causes[-1]).__name__}: {causes[-1]}")
+        except FAILURES as error:
+            return self.failure(error)
+
+    def failure(self, error: Exception) -> Outcome:
+        """What one of `FAILURES` says of what was sent."""
+        if isinstance(error, openai.APIStatusError):
+            told = error.body or {"message": error.message}
+            return self.status(error.status_code, told, _retry_after(error.response.headers))
+        # With aiohttp every lost connection comes as a timeout of connecting: its cause tells them apart.
+        causes = list(_causes(error))
+        if any(isinstance(each, TimeoutError) for each in causes):
+            return Outcome("failed", message=f"no answer within {self._endpoint.timeout:g} s", error="timeout")
+        message = self.blot(f"{type(causes[-1]).__name__}: {causes[-1]}")
+        if isinstance(error, openai.APIConnectionError):
             sent = not any(isinstance(each, aiohttp.ClientConnectorError) for each in causes)
             return Outcome("failed", message=message, error="connection", billed=sent)
-        except openai.OpenAIError as error:
-            return Outcome("failed", message=self.blot(str(error)), error="unreadable")
+        return Outcome("failed", message=message, error="unreadable")
 
     async def _send(self, request: Request, headers: Mapping[str, str]) -> Outcome:
         body = {"model": request.model, **request.body}
         if self._endpoint.stream:
             outcome = await read_stream(self.openai, request.kind, body, headers)
-            return replace(outcome, body=self._blotted(outcome.body))
+            return replace(outcome, body=self.blot_body(outcome.body))
         path = PATHS[request.kind]
         raw = await self.openai.post(path, body=body, options={"headers": dict(headers)}, cast_to=httpx2.Response)
-        return Outcome("answer", body=self._blotted(raw.content))
+        return Outcome("answer", body=self.blot_body(raw.content))
 
-    def _late(self) -> Outcome:
-        return Outcome("failed", message=f"no answer within {self._endpoint.timeout:g} s", error="timeout")
-
-    def _status(self, error: openai.APIStatusError) -> Outcome:
-        status = error.status_code
-        message = self.blot(f"{status}: {_message(error.body) or error.message}")
-        if status == 429 and "insufficient_quota" in (error.code, error.type):
+    def status(self, status: int, body: object, retry_after: float = 0.0) -> Outcome:
+        """What a status that is no answer means, with what the body says of it."""
+        inner = body.get("error", body) if isinstance(body, dict) else body
+        told = inner.get("message") if isinstance(inner, dict) else inner
+        message = self.blot(f"{status}: {told}" if isinstance(told, str) else str(status))
+        quota = isinstance(inner, dict) and "insufficient_quota" in (inner.get("code"), inner.get("type"))
+        if status == 429 and quota:
             return Outcome("stop", message=f"has no quota left ({message})", error="quota", billed=False)
         if status in _STOP:
             key = f" in {self._server.key}" if status == 401 and self._server.key else ""
             return Outcome("stop", message=f"{_STOP[status]}{key} ({message})", error=f"http-{status}", billed=False)
-        if status in _NEVER_ANSWERED:
-            return Outcome("refused", message=message, error=f"http-{status}", billed=False)
-        after = _retry_after(error.response.headers)
-        if status == 429:
-            return Outcome("limited", message=message, error="http-429", retry_after=after, billed=False)
-        return Outcome("failed", message=message, error=f"http-{status}", retry_after=after, billed=False)
+        what: What = "refused" if status in _NEVER_ANSWERED else "limited" if status == 429 else "failed"
+        after = 0.0 if what == "refused" else retry_after
+        return Outcome(what, message=message, error=f"http-{status}", retry_after=after, billed=False)
 
     def blot(self, text: str) -> str:
         """One line of a text without this server's key."""
-        line = " ".join(text.split())[:300]
-        return line.replace(self._key, "***") if self._key else line
+        line = " ".join(text.split())
+        return (line.replace(self._key, "***") if self._key else line)[:300]
 
-    def _blotted(self, body: bytes) -> bytes:
+    def blot_body(self, body: bytes) -> bytes:
+        """A body without this server's key."""
         key = self._key.encode()
         return body.replace(key, b"***") if key and key in body else body
-
-
-def _message(body: object) -> str:
-    """The message in the body of an error."""
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    found = inner.get("message") if isinstance(inner, dict) else inner
-    return found if isinstance(found, str) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

@@ -165,6 +165,8 @@ def _endpoint(value: Plain, path: Path) -> Endpoint:
     endpoint = validate(Endpoint, value, path)
     if (endpoint.url is None) == (not endpoint.servers):
         raise BadValue(path, "needs `url:`, or several under `servers:`")
+    if endpoint.batch and len(endpoint.places) > 1:
+        raise BadValue((*path, "batch"), "goes to one server, as its answers are fetched there; name one with `url:`")
     if endpoint.key is not None and endpoint.url is None:
         raise BadValue((*path, "key"), "belongs to each of the servers")
     for i, place in enumerate(endpoint.places):

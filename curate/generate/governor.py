@@ -1,8 +1,8 @@
 """The governor: how many requests a server of an endpoint gets at once, and when it is left alone.
 
     governor = Governor(most=64)
-    async with governor.turn():          # waits for a place
-        ...
+    async with governor.turn() as mine:  # waits for a place
+        if mine: ...
     governor.succeeded(); governor.limited(retry_after=2.0); governor.failed()
 
 It starts low, allows one more after a run of answers, and three quarters as many after a 429. A server that fails
@@ -40,8 +40,8 @@ class Governor:
         self._flying = self._answers = self._failures = 0
         self._rest_until = self._last_cut = 0.0
         self._rest = _FIRST_REST
-        self._probing = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._probe: object | None = None
+        self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -57,29 +57,29 @@ class Governor:
         return (self._flying + len(self._waiting)) / max(1.0, self._allowed)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
+    @property
     def resting(self) -> bool:
-        """Whether it is left alone after failures."""
-        return self._failures >= _BROKEN and (self._clock() < self._rest_until or self._probing)
+        """Whether it is left alone, after failures or because it said so."""
+        return self._clock() < self._rest_until or (self._failures >= _BROKEN and self._probe is not None)
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place, and hold it."""
+    async def turn(self) -> AsyncIterator[bool]:
+        """Wait for a place, and hold it; False if the server failed meanwhile, so that another may be chosen."""
+        turn = asyncio.get_running_loop().create_future()
         if self._waiting or not self._may():
-            turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             self._wake()
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._leave()
-                raise
         else:
-            self._enter()
+            self._enter(turn)
         try:
-            yield
+            yield await turn
         finally:
-            self._leave()
+            if turn.done() and not turn.cancelled() and turn.result():
+                self._leave(turn)
 
     def succeeded(self) -> None:
         """It answered."""
@@ -109,33 +109,55 @@ class Governor:
         if self._failures >= _BROKEN and now >= self._rest_until:
             self._rest_until = now + self._rest
             self._rest = min(_LONGEST_REST, 2 * self._rest)
+            waiting, self._waiting = self._waiting, deque()
+            for turn in waiting:
+                if not turn.done():
+                    turn.set_result(False)
 
     def _may(self) -> bool:
         if self._clock() < self._rest_until:
             return False
         if self._failures >= _BROKEN:
-            return not self._probing  # half open: one request, and then it is known
+            return self._probe is None  # half open: one request, and then it is known
         return self._flying < int(self._allowed)
 
-    def _enter(self) -> None:
+    def _enter(self, turn: asyncio.Future[bool]) -> None:
         self._flying += 1
         if self._failures >= _BROKEN:
-            self._probing = True
+            self._probe = turn
+        turn.set_result(True)
 
-    def _leave(self) -> None:
+    def _leave(self, turn: asyncio.Future[bool]) -> None:
         self._flying -= 1
-        self._probing = False
+        if self._probe is turn:
+            self._probe = None
         self._wake()
 
     def _wake(self) -> None:
         while self._waiting and self._may():
             turn = self._waiting.popleft()
             if not turn.done():
-                self._enter()
-                turn.set_result(None)
+                self._enter(turn)
         if self._waiting and self._timer is None and self._clock() < self._rest_until:
             self._timer = asyncio.get_running_loop().call_later(self._rest_until - self._clock(), self._rested)
 
     def _rested(self) -> None:
         self._timer = None
         self._wake()
+
+
+class Open(Governor):
+    """Of a way of sending that takes any number at once and minds its own failures: a batch."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self._allowed = float(most)
+
+    def succeeded(self) -> None:
+        """Nothing is learnt from it."""
+
+    def limited(self, retry_after: float) -> None:
+        """Nothing is learnt from it."""
+
+    def failed(self) -> None:
+        """Nothing is learnt from it."""

@@ -18,14 +18,15 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+import orjson
 import zstandard
 
 from curate.errors import RunError
-from curate.generate.request import Request
+from curate.generate.request import Request, as_request
 
 # sent: not known yet. settled: billed as `usage` says. free: refused, so not billed. stands: it will never be known.
 # lost: nor that, as the process that sent it was killed.
@@ -38,7 +39,8 @@ CREATE TABLE IF NOT EXISTS failures(key BLOB PRIMARY KEY, error TEXT NOT NULL, m
 CREATE TABLE IF NOT EXISTS attempts(
     id TEXT PRIMARY KEY, key BLOB NOT NULL, model TEXT NOT NULL, money INTEGER NOT NULL, tokens INTEGER NOT NULL,
     requests INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches(id TEXT PRIMARY KEY, attempts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches(
+    attempt TEXT PRIMARY KEY, batch TEXT NOT NULL, request BLOB NOT NULL) WITHOUT ROWID;
 """
 _Statement: TypeAlias = "tuple[str, tuple[str | int | bytes, ...]]"
 
@@ -102,8 +104,7 @@ class Ledger:
         self._write = open_sqlite(path, schema=True)
         # Their process is gone, and nobody will say what became of them. Those of a batch can still be asked for.
         self._write.execute(
-            "UPDATE attempts SET state = 'lost' WHERE state = 'sent' AND id NOT IN"
-            " (SELECT value FROM batches, json_each(batches.attempts))"
+            "UPDATE attempts SET state = 'lost' WHERE state = 'sent' AND id NOT IN (SELECT attempt FROM batches)"
         )
         self._read = [open_sqlite(each) for each in (path, *others)]
         self._zip, self._unzip = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
@@ -159,9 +160,14 @@ class Ledger:
             [("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (bytes.fromhex(key), why.error, why.message))]
         )
 
-    async def begin_batch(self, batch: str, attempts: str) -> None:
-        """Record a batch that the endpoint took, with the ids of its attempts as a JSON list."""
-        await self._put([("INSERT INTO batches VALUES (?, ?)", (batch, attempts))])
+    async def begin_batch(self, batch: str, requests: Mapping[str, Request]) -> None:
+        """Record a batch that is about to be sent, with the requests of its attempts by the attempts' ids."""
+        await self._put(
+            [
+                ("INSERT INTO batches VALUES (?, ?, ?)", (attempt, batch, self._zip.compress(request.canonical)))
+                for attempt, request in requests.items()
+            ]
+        )
 
     async def end_batch(self, batch: str) -> None:
         """Record that a batch has nothing more to tell: what its attempts are not known to have cost stands."""
@@ -169,22 +175,24 @@ class Ledger:
             [
                 (
                     "UPDATE attempts SET state = 'stands' WHERE state = 'sent' AND id IN"
-                    " (SELECT value FROM batches, json_each(batches.attempts) WHERE batches.id = ?)",
+                    " (SELECT attempt FROM batches WHERE batch = ?)",
                     (batch,),
                 ),
-                ("DELETE FROM batches WHERE id = ?", (batch,)),
+                ("DELETE FROM batches WHERE batch = ?", (batch,)),
             ]
         )
 
-    def batches(self) -> list[tuple[str, str]]:
-        """The batches of which a result is awaited: id, and the ids of the attempts as a JSON list."""
-        return [(row[0], row[1]) for row in self._read[0].execute("SELECT id, attempts FROM batches ORDER BY id")]
-
-    def attempt(self, id: str) -> Attempt | None:
-        """An attempt by its id."""
-        query = "SELECT key, model, money, tokens, requests FROM attempts WHERE id = ?"
-        row = self._read[0].execute(query, (id,)).fetchone()
-        return None if row is None else Attempt(id, row[0].hex(), row[1], Amount(*row[2:]))
+    def batches(self) -> dict[str, list[tuple[Attempt, Request]]]:
+        """The batches of which a result is awaited, by id: their attempts, and what these asked."""
+        query = (
+            "SELECT batch, request, id, key, model, money, tokens, requests FROM batches"
+            " JOIN attempts ON id = attempt ORDER BY batch, id"
+        )
+        found: dict[str, list[tuple[Attempt, Request]]] = {}
+        for batch, request, id, key, model, *worst in self._read[0].execute(query):
+            asked = as_request(orjson.loads(self._unzip.decompress(request)))
+            found.setdefault(batch, []).append((Attempt(id, key.hex(), model, Amount(*worst)), asked))
+        return found
 
     def close(self) -> None:
         """Write what is waiting, and let go of the files."""
@@ -280,6 +288,28 @@ def spent_in(path: str) -> dict[str, Amount]:
         return {row[0]: Amount(*row[1:]) for row in connection.execute(query)}
     finally:
         connection.close()
+
+
+def answers_in(path: str) -> int:
+    """How many answers a ledger has; they are never removed, so the last one's number says it."""
+    connection = open_sqlite(path)
+    try:
+        found: tuple[int | None] = connection.execute("SELECT max(rowid) FROM responses").fetchone()
+        return found[0] or 0
+    finally:
+        connection.close()
+
+
+def states_in(path: str) -> dict[str, dict[str, int]]:
+    """How many attempts of a ledger are in which state, by model."""
+    connection = open_sqlite(path)
+    found: dict[str, dict[str, int]] = {}
+    try:
+        for model, state, count in connection.execute("SELECT model, state, count(*) FROM attempts GROUP BY 1, 2"):
+            found.setdefault(model, {})[state] = count
+    finally:
+        connection.close()
+    return found
 
 
 @dataclass(frozen=True)

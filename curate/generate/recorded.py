@@ -22,7 +22,7 @@ import zstandard
 from curate import files
 from curate.errors import ConfigError
 from curate.generate.ledger import entries, open_sqlite, stored
-from curate.generate.request import Request, Unreadable, read_completion
+from curate.generate.request import Request, Unreadable, as_request, read_completion
 from curate.shards import ShardWriter, read_shard
 
 SUFFIX = ".sqlite"
@@ -134,15 +134,7 @@ def _read(path: str) -> Iterator[tuple[Request, bytes]]:
             if not isinstance(asked, dict):
                 raise TypeError("its request is no object")
             body = response.encode() if isinstance(response, str) else orjson.dumps(response)
-            request = Request(
-                str(asked["endpoint"]),
-                str(asked["model"]),
-                str(asked["revision"]),
-                "chat" if asked["kind"] == "chat" else "completions",
-                dict(asked["body"]),
-                int(asked["sample"]),
-                0,
-            )
+            request = as_request(asked)
             read_completion(request.kind, body)
         except (KeyError, TypeError, ValueError, Unreadable) as error:
             raise ConfigError(f"{path}: row {number} is no recorded answer ({error}); export it again") from None

@@ -74,6 +74,19 @@ class Request:
         return len(self.canonical) + _TEMPLATE_TOKENS
 
 
+def as_request(data: Mapping[str, Plain]) -> Request:
+    """The request of which `data` is the canonical form; how long its answer may be is not in it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    kind, body, sample = data["kind"], data["body"], data["sample"]
+    if kind not in PATHS or not isinstance(body, dict) or not isinstance(sample, int):
+        raise ValueError("it is no request in canonical form")
+    endpoint, model, revision = (str(data[name]) for name in ("endpoint", "model", "revision"))
+    return Request(endpoint, model, revision, CHAT if kind == CHAT else COMPLETIONS, body, sample, 0)
+
+
 @dataclass(frozen=True)
 class Usage:
     """The tokens that an endpoint bills: of the prompt, those of it that were cached, and of the answer."""

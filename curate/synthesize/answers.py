@@ -28,8 +28,11 @@ from curate.verify.refusal import is_refusal
 
 Parser: TypeAlias = "Callable[[str], Plain]"
 
-_FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.S)
-_ITEM = re.compile(r"^\s*(?:\(?\d{1,4}[.):]|[-*\u2022])\s+(.*)$")
+_FENCE = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```[ \t]*$", re.S | re.M)
+# "1. ", "(2) ", "**3.** ", "4: "
+_NUMBERED = re.compile(r"^\s*(?:\*\*)?\(?\d{1,4}[.):]\)?(?:\*\*)?\s+(.*)$")
+_BULLETED = re.compile(r"^\s*[-*\u2022\u2013]\s+(.*)$")
+_QUOTES = ('""', "\u201c\u201d", "\u201e\u201c", "\u00ab\u00bb")
 
 
 class Rejected(Exception):
@@ -83,6 +86,7 @@ class Answer(Model):
         tags: names of sections, `<name>...</name>`; one object, or several where the first name comes again.
         items: `list:` in a recipe, lines with numbers or bullets.
         pairs: labelled lines.
+        words: beside one of them: how many the answer must have.
     """
 
     text: Text | None = None
@@ -90,10 +94,11 @@ class Answer(Model):
     tags: list[str] | None = None
     items: Items | None = Field(None, alias="list")
     pairs: Pairs | None = None
+    words: int = 0
 
     @model_validator(mode="after")
     def _one(self) -> Answer:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        given = [name for name in type(self).model_fields if name != "words" and getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("expected one of text, json, tags, list, pairs")
         if self.json_schema is not None:
@@ -105,6 +110,9 @@ class Answer(Model):
 
     def parser(self) -> Parser:
         """The function that reads an answer; it raises `Rejected`."""
+        return functools.partial(_long_enough, self._form(), self.words) if self.words else self._form()
+
+    def _form(self) -> Parser:
         if self.json_schema is not None:
             # With a registry of its own, which is empty, it fetches nothing.
             validator = jsonschema.Draft202012Validator(self.json_schema, registry=Registry())
@@ -147,6 +155,18 @@ def check(completion: Completion, *, whole: bool) -> str:
     return text
 
 
+def _long_enough(parse: Parser, words: int, text: str) -> Plain:
+    if len(text.split()) < words:
+        raise Rejected("too-short", f"{len(text.split())} words; {words} are needed")
+    return parse(text)
+
+
+def _unfenced(text: str) -> str:
+    """What stands in the one block between fences, if there is one."""
+    blocks = _FENCE.findall(text)
+    return str(blocks[0]) if len(blocks) == 1 else text
+
+
 def _text(form: Text, text: str) -> Plain:
     if form.after is not None:
         _, found, text = text.partition(form.after)
@@ -160,9 +180,8 @@ def _text(form: Text, text: str) -> Plain:
 
 
 def _json(validator: jsonschema.Draft202012Validator, text: str) -> Plain:
-    fenced = _FENCE.match(text)
     try:
-        value: Plain = orjson.loads(fenced[1] if fenced else text)
+        value: Plain = orjson.loads(_unfenced(text))
     except orjson.JSONDecodeError as error:
         raise Rejected("not-json", str(error)) from None
     problem = next(iter(validator.iter_errors(value)), None)
@@ -179,7 +198,8 @@ def _tags(names: list[str], text: str) -> Plain:
             found.append({})
         found[-1].setdefault(match[1], match[2].strip())
     for each in found:
-        missing = [name for name in names if not each.get(name)]
+        # A form that is given back as it was asked for, <name>...</name>, says nothing.
+        missing = [name for name in names if not any(map(str.isalnum, str(each.get(name, ""))))]
         if missing:
             raise Rejected("form", f"has no <{missing[0]}>")
     if not found:
@@ -189,20 +209,30 @@ def _tags(names: list[str], text: str) -> Plain:
 
 def _list(least: int, text: str) -> Plain:
     items: list[list[str]] = []
-    for line in text.splitlines():
-        match = _ITEM.match(line)
+    lines = _unfenced(text).splitlines()
+    # Bullets below a number are part of its item.
+    form = _NUMBERED if any(map(_NUMBERED.match, lines)) else _BULLETED
+    for line in lines:
+        match = form.match(line)
         if match:
             items.append([match[1]])
         elif items and line.strip():
             items[-1].append(line.strip())
         elif not line.strip() and items:
             items[-1].append("")
-    # What follows the last item after an empty line is a remark about the list.
-    texts = ["\n".join(lines).partition("\n\n")[0].strip() for lines in items]
+    # What follows an item after an empty line is a remark about the list.
+    texts = [_unquoted("\n".join(each).partition("\n\n")[0].strip()) for each in items]
     texts = [each for each in texts if each]
     if len(texts) < least:
         raise Rejected("form", f"a list of {len(texts)} items; {least} are needed")
     return cast(Plain, texts)
+
+
+def _unquoted(text: str) -> str:
+    """A text without the quotation marks that hold the whole of it."""
+    inner = text[1:-1]
+    around = len(text) > 2 and text[0] + text[-1] in _QUOTES and not {text[0], text[-1]} & set(inner)
+    return inner.strip() if around else text
 
 
 def _pairs(form: Pairs, text: str) -> Plain:
@@ -212,7 +242,7 @@ def _pairs(form: Pairs, text: str) -> Plain:
     )
     found: list[dict[str, str]] = []
     name = ""
-    for line in text.splitlines():
+    for line in _unfenced(text).splitlines():
         match = begins.match(line)
         if match:
             name = names[match[1].lower()]

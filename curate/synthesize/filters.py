@@ -13,9 +13,13 @@ from collections.abc import Mapping, Sequence
 from curate.synthesize.made import Made, content
 from curate.synthesize.recipe_model import Keep
 from curate.synthesize.template import CannotRender, Expression
+from curate.verify.batch import VerifyBatch
 from curate.verify.grounded import find_quote
 from curate.verify.overlap import rouge_l_f1
-from curate.verify.refusal import copies_prompt, is_refusal
+from curate.verify.refusal import copied_prompt, copies_prompt, is_refusal
+
+_COPIED = copied_prompt()
+_SHARE = 0.5  # of a text's words, as in `copies_prompt`
 
 
 class Filters:
@@ -45,9 +49,9 @@ class Filters:
                 return "too-short"
             if keep.words.most is not None and words > keep.words.most:
                 return "too-long"
-        if is_refusal(text):
+        if not keep.refusals and is_refusal(text):
             return "refusal"
-        if not keep.prompt and copies_prompt(text, made.prompt):
+        if not keep.prompt and _gives_prompt_back(text, made.prompt, context):
             return "copied-prompt"
         if keep.without is not None:
             lower = text.lower()
@@ -55,6 +59,10 @@ class Filters:
                 return "begins-wrongly"
             if any(each.lower() in lower for each in keep.without.holds):
                 return "holds-a-marker"
+        told = {**context, **made.columns, "made": text}
+        for reason, expression in keep.only.items():
+            if not Expression(expression).value(told):
+                return reason
         return self._against_input(made, text, context) or self._against_others(text, kept)
 
     def _against_input(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
@@ -82,6 +90,19 @@ class Filters:
         if most is not None and any(rouge_l_f1(text, content(each)) > most for each in kept):
             return "repeated"
         return None
+
+
+def _gives_prompt_back(text: str, prompt: str, context: Mapping[str, object]) -> bool:
+    """Whether a text takes half of its words from the prompt, those aside that the row itself has."""
+    if not copies_prompt(text, prompt):
+        return False
+    answers = context["of"]
+    assert isinstance(answers, Mapping)
+    own = "\n\n".join(value for name, value in context.items() if isinstance(value, str) and name not in answers)
+    found = _COPIED(VerifyBatch.of([{"text": text, "prompt": each} for each in (prompt, own)]))
+    share, of_row = found[""].to_pylist()
+    # What the row has, a text may repeat: a corrected row does, and so does a passage with questions behind it.
+    return bool(found["marker"][0].as_py()) or (of_row < 1 and share - of_row >= _SHARE * (1 - of_row))
 
 
 def _text(context: Mapping[str, object], column: str) -> str:

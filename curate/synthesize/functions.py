@@ -27,6 +27,7 @@ def functions(seed: str) -> dict[str, Callable[..., object]]:
         "flat": flat,
         "passages": passages,
         "pick": functools.partial(pick, seed=seed),
+        "turns": turns,
     }
 
 
@@ -92,6 +93,22 @@ def flat(answered: object) -> list[Plain]:
         answers = each["answer"] if isinstance(each["answer"], list) else [each["answer"]]
         found += [{**each, "answer": answer} for answer in answers]
     return found
+
+
+def turns(exchanges: object) -> list[Plain]:
+    """The turns of a conversation, from one exchange or a list of them, each what a role says by its name.
+
+    >>> turns([{"user": "Hi", "assistant": "Hello"}])
+    [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+
+    Raises:
+        ValueError: they are of another form.
+    """
+    several = exchanges if isinstance(exchanges, list) else [exchanges]
+    found = [each for each in several if isinstance(each, Mapping)]
+    if len(found) != len(several):
+        raise ValueError("turns: wants what each role says, by its name")
+    return [{"role": str(role), "content": content} for each in found for role, content in each.items()]
 
 
 def cut(text: str, tokens: int) -> str:

@@ -89,7 +89,8 @@ class Rows(Model):
         each: an expression whose value is a list; templates call one of it `item`.
         when: an expression; where it is false no row is made.
         text: of a document; or
-        messages: of a conversation.
+        messages: of a conversation, each turn a template; or
+        turns: of one with any number of turns, an expression whose value is a list of `{role, content}`.
         columns: further columns, strings.
     """
 
@@ -97,6 +98,7 @@ class Rows(Model):
     when: str | None = None
     text: str | None = None
     messages: list[Message] | None = None
+    turns: str | None = None
     columns: dict[str, str] = {}
 
     @property
@@ -112,7 +114,7 @@ class Rows(Model):
     @property
     def expressions(self) -> dict[str, str]:
         """Every expression, by its key."""
-        return {key: value for key in ("when", "each") if (value := getattr(self, key)) is not None}
+        return {key: value for key in ("when", "each", "turns") if (value := getattr(self, key)) is not None}
 
 
 class Words(Model):
@@ -167,7 +169,10 @@ class Keep(Model):
         quoted: grounded in the input.
         one_of: a label that there is.
         without: markers and phrases that there may not be.
+        only: by the reason of those that are dropped, an expression that must be true; it also reads the made row's
+            columns, and what it says as `made`.
         prompt: whether rows that give the prompt back are kept.
+        refusals: whether rows that decline are kept.
     """
 
     words: Words | None = None
@@ -176,7 +181,9 @@ class Keep(Model):
     quoted: Quoted | None = None
     one_of: OneOf | None = None
     without: NotIn | None = None
+    only: dict[str, str] = {}
     prompt: bool = False
+    refusals: bool = False
 
 
 class Evolve(Model):

@@ -24,6 +24,10 @@ from curate.digest import Plain
 MOST = 2_000_000
 
 
+# What a template may run into on a row; a macro may call itself for ever.
+_FAILS = (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
+
+
 class BadTemplate(ValueError):
     """A template that is no template, with the place of the mistake."""
 
@@ -32,19 +36,34 @@ class CannotRender(Exception):
     """A template that fails on a row."""
 
 
+# What a few letters could make as large as the memory, and what draws at random.
+_NO_FILTERS = ("center", "format", "indent", "pprint", "random")
+_NO_METHODS = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
-    # A product may be as large as the memory; no prompt needs one.
-    intercepted_binops = frozenset({"*", "**"})
+    # A product may be as large as the memory, and so may a padded number; no prompt needs one.
+    intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: object, operator: str, left: object, right: object) -> object:
-        if isinstance(left, int | float) and isinstance(right, int | float) and operator == "*":
-            return left * right
-        raise SecurityError(f"{operator!r} is for numbers here" if operator == "*" else "'**' is not allowed here")
+        if operator == "**":
+            raise SecurityError("'**' is not allowed here")
+        if not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise SecurityError(f"{operator!r} is for numbers here")
+        return left * right if operator == "*" else left % right
+
+    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
+        return attr not in _NO_METHODS and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: object) -> None:
+        return None  # there is no `format` to make safe
 
 
 def _environment() -> _Sandbox:
     environment = _Sandbox(undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True)
     environment.globals.clear()
+    for name in _NO_FILTERS:
+        del environment.filters[name]
     return environment
 
 
@@ -77,7 +96,7 @@ class Template:
         """
         try:
             text = _template(self.text).render(row)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        except _FAILS as error:
             raise CannotRender(" ".join(str(error).split())[:200]) from None
         if len(text) > MOST:
             raise CannotRender(f"makes a text of {len(text):,} characters; {MOST:,} is the most")
@@ -98,6 +117,7 @@ class Expression:
     def __post_init__(self) -> None:
         try:
             names = meta.find_undeclared_variables(_ENVIRONMENT.parse("{{ " + self.text + " }}"))
+            _compiled(self.text)
         except TemplateError as error:
             raise BadTemplate(f"is no expression: {error}") from None
         object.__setattr__(self, "names", frozenset(names))
@@ -109,8 +129,10 @@ class Expression:
             CannotRender: a name is not there, or something is not allowed.
         """
         try:
-            return _compiled(self.text)(row)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            value = _compiled(self.text)(row)
+            _see_defined(value)
+            return value
+        except _FAILS as error:
             raise CannotRender(" ".join(str(error).split())[:200]) from None
 
 
@@ -123,6 +145,15 @@ def _template(text: str) -> jinja2.Template:
 def _compiled(text: str) -> Callable[[Mapping[str, object]], object]:
     compiled = _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
     return lambda row: compiled(**row)
+
+
+def _see_defined(value: object) -> None:
+    """Fail on a name that is not there, wherever it stands in a value."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # which raises
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            _see_defined(each)
 
 
 def plain(value: object) -> Plain:

@@ -1,6 +1,7 @@
 """What fits the small models that score: fastText classifiers and n-gram language models.
 
     train_fasttext(good, poor, "models/quality")            # a model, its card, its held-out figures
+    train_labels([("Where is Ohio ?", "LOC"), ...], "models/topics")
     count_shard(texts, "counts/part-00000.parquet", order=5, form=TextForm("ccnet_spaced", "punct"))
     fit_ngram(["counts/part-00000.parquet"], "models/wiki.arpa")
 
@@ -8,7 +9,8 @@ Everything here is a plain function over texts and paths.
 """
 
 from curate.train.fasttext import train_fasttext
+from curate.train.labels import train_labels
 from curate.train.ngram import fit_ngram
 from curate.train.ngram_counts import count_shard
 
-__all__ = ["count_shard", "fit_ngram", "train_fasttext"]
+__all__ = ["count_shard", "fit_ngram", "train_fasttext", "train_labels"]

@@ -107,31 +107,35 @@ def train_fasttext(
     model = join(out_dir, MODEL_NAME)
     with tempfile.TemporaryDirectory() as folder:
         lines = [f"{PREFIX}{each.label} {line}\n" for each in split for line in each.learnt]
-        lines.sort(key=lambda line: (_hash(line, seed), line))
-        source = os.path.join(folder, "train.txt")
-        with open(source, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(lines)
         saved = os.path.join(folder, MODEL_NAME)
-        _train(source, saved, arguments)
+        run_fasttext(lines, saved, arguments, seed)
         trained = fasttext.load_model(saved)
         scores = [_probabilities(trained, each.held_out, PREFIX + labels[0]) for each in split]
         card = _card(split, scores, {**arguments, "held_out": held_out}, content_hash(saved))
-        with atomic_output(card_path(model)) as out:
-            out.write(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
-        with atomic_output(f"{model}.md") as out:
-            out.write(_markdown(card).encode())
-        with atomic_output(model) as out, open(saved, "rb") as stream_in:
-            while block := stream_in.read(1 << 22):
-                out.write(block)
+        write_model(saved, model, card, _markdown(card))
     return Trained(model, card)
 
 
-def _train(source: str, saved: str, arguments: Mapping[str, int | float]) -> None:
-    """Train in a process of its own, in which glibc hands out zeroed memory.
+def write_model(saved: str, model: str, card: Mapping[str, object], page: str) -> None:
+    """Put a model that lies in a local file where it belongs: first its card, `model.bin.json` and `model.bin.md`."""
+    with atomic_output(card_path(model)) as out:
+        out.write(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+    with atomic_output(f"{model}.md") as out:
+        out.write(page.encode())
+    with atomic_output(model) as out, open(saved, "rb") as stream_in:
+        while block := stream_in.read(1 << 22):
+            out.write(block)
+
+
+def run_fasttext(lines: Iterable[str], saved: str, arguments: Mapping[str, int | float], seed: int) -> None:
+    """Train on lines of a label and a text, in an order by hash, in a process in which glibc hands out zeroed memory.
 
     With one thread, fastText 0.9.3 sets only the first tenth of its input matrix and leaves in the rest what
     the memory held (`DenseMatrix::uniform`): other bytes every time, and often "Encountered NaN".
     """
+    source = os.path.join(os.path.dirname(saved), "train.txt")
+    with open(source, "w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(sorted(lines, key=lambda line: (text_hash(line, seed), line)))
     wanted = {"input": source, "thread": 1, "verbose": 0, "label": PREFIX, **arguments}
     command = [sys.executable, "-P", "-c", _PROGRAM, orjson.dumps(wanted).decode(), saved]
     done = subprocess.run(command, env={**os.environ, "MALLOC_PERTURB_": "255"}, capture_output=True, text=True)
@@ -145,7 +149,8 @@ def one_line(text: str) -> str:
     return " ".join(text.strip().splitlines()).replace(PREFIX, "label ")
 
 
-def _hash(text: str, seed: int) -> int:
+def text_hash(text: str, seed: int) -> int:
+    """What the side and the place of a text depend on."""
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace"), seed)
 
 
@@ -156,18 +161,23 @@ def _split(texts: Iterable[str], label: str, held_out: float, seed: int) -> _Cla
     for text in texts:
         line = one_line(text)
         if line.strip():
-            (measured if _hash(line, seed) < held_out * 2.0**64 else learnt).append(line)
+            (measured if text_hash(line, seed) < held_out * 2.0**64 else learnt).append(line)
     if len(learnt) + len(measured) < MIN_TEXTS or not measured or not learnt:
         total = len(learnt) + len(measured)
         raise RunError(
             f"class {label!r}: {total} texts with words, {len(measured)} of them held out; training needs at"
             f" least {MIN_TEXTS} with some on each side, so give it more text or change held_out"
         )
-    digest = xxhash.xxh3_128()
-    for line in sorted([*learnt, *measured]):
-        digest.update(xxhash.xxh3_128_digest(line.encode("utf-8", "replace")))
     measured.sort()
-    return _Class(label, learnt, measured, digest.hexdigest())
+    return _Class(label, learnt, measured, digest_of_lines([*learnt, *measured]))
+
+
+def digest_of_lines(lines: Iterable[str]) -> str:
+    """32 hex digits for some texts, in whatever order they come."""
+    digest = xxhash.xxh3_128()
+    for line in sorted(lines):
+        digest.update(xxhash.xxh3_128_digest(line.encode("utf-8", "replace")))
+    return digest.hexdigest()
 
 
 def _check_overlap(one: _Class, other: _Class) -> None:
