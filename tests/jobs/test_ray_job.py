@@ -19,6 +19,8 @@ import orjson
 import pytest
 
 from tests.helpers import tree
+from tests.llm.server import serve
+from tests.synthesize.chaos import answer
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +122,28 @@ steps:
     told = submitted(tmp_path, head, "select_instructions.py", config)
     assert "6   10.0 %  picks, by random" in told
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+
+
+def test_a_submitted_synthesis_makes_the_rows_that_the_command_makes(tmp_path: Path, head: str) -> None:
+    lines = [orjson.dumps({"text": f"This is row {i} of the seeds, with some words."}) for i in range(40)]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
+    config = tmp_path / "job.yaml"
+    with serve(answer=answer) as server:
+        config.write_text(f"""
+name: job
+endpoints: {{large: {{url: "{server.url}", model: m}}}}
+budget: {{requests: 200}}
+steps:
+  seeds: {{read: {{path: {tmp_path}/in.jsonl, shard_bytes: 700}}}}
+  made: {{synthesize: {{from: seeds, recipe: paraphrase, model: large}}}}
+""")
+        told = submitted(tmp_path, head, "synthesize.py", config)
+    assert "40" in told and "accepted" in told
+    ledgers = {"ledger"}
+    one, other = (tree(tmp_path / name) for name in ("ray", "local"))
+    assert {k: v for k, v in one.items() if not ledgers & set(Path(k).parts)} == {
+        k: v for k, v in other.items() if not ledgers & set(Path(k).parts)
+    }
 
 
 def submitted(tmp_path: Path, head: str, job: str, config: Path) -> str:
