@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-select test lint bench clean
+.PHONY: demo demo-select demo-synthesize test lint bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ demo-select: $(VENV)/neural
 	$(BIN)/python configs/quickstart/conversations.py build/conversations
 	$(BIN)/curate run configs/quickstart/selection.yaml --workers 1
 	$(BIN)/python configs/quickstart/check_selection.py runs/quickstart-selection arithmetic
+
+# Makes questions for a small classifier out of six label names, by answers that are recorded, and tests what it learns.
+demo-synthesize: $(VENV)/installed
+	$(BIN)/curate run configs/quickstart/questions.yaml --replay
 
 lint: $(VENV)/tested
 	$(BIN)/ruff check .

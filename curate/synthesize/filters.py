@@ -1,7 +1,7 @@
-"""The filters of a recipe: why a made row is not kept, or None.
+"""The filters of a recipe: which made rows are kept, and why the others are not.
 
     filters = Filters(Keep(words=Words(least=3)))
-    filters(made, [], {"text": "The input."})            # 'too-short', or None
+    kept, dropped = filters.kept(made, {"text": "The input."})
 
 They are cheap and need no model: what costs more is a `verify` step.
 """
@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from curate.synthesize.made import Made, content
+from curate.synthesize.made import Dropped, Made, content
 from curate.synthesize.recipe_model import Keep
 from curate.synthesize.template import CannotRender, Expression
 from curate.verify.batch import VerifyBatch
 from curate.verify.grounded import find_quote
-from curate.verify.overlap import rouge_l_f1
+from curate.verify.overlap import Admitted, rouge_l_f1
 from curate.verify.refusal import copied_prompt, copies_prompt, is_refusal
 
 _COPIED = copied_prompt()
+_SHOWN = 500  # characters of a dropped row
 _SHARE = 0.5  # of a text's words, as in `copies_prompt`
 
 
@@ -28,18 +29,31 @@ class Filters:
     def __init__(self, keep: Keep) -> None:
         self._keep = keep
 
-    def __call__(self, made: Made, kept: Sequence[Made], context: Mapping[str, object]) -> str | None:
-        """The reason to drop a row, or None.
+    def kept(self, rows: Sequence[Made], context: Mapping[str, object]) -> tuple[list[Made], list[Dropped]]:
+        """The rows made of one input that are kept, and the others with their reasons.
 
         Args:
-            made: the row.
-            kept: the rows made of the same input that were kept before it.
+            rows: in order; of two that are alike the first stays.
             context: the columns of the input row.
 
         Raises:
             CannotRender: the input has no such column.
         """
-        text = content(made)
+        kept: list[Made] = []
+        dropped: list[Dropped] = []
+        others = None if self._keep.distinct is None else Admitted(limit=self._keep.distinct.most)
+        for made in rows:
+            text = content(made)
+            reason = self._reason(made, text, context)
+            if reason is None and others is not None and not others.admit(text):
+                reason = "repeated"
+            if reason is None:
+                kept.append(made)
+            else:
+                dropped.append(Dropped(reason, text[:_SHOWN]))
+        return kept, dropped
+
+    def _reason(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
         keep = self._keep
         if not text.strip():
             return "empty"
@@ -63,7 +77,7 @@ class Filters:
         for reason, expression in keep.only.items():
             if not Expression(expression).value(told):
                 return reason
-        return self._against_input(made, text, context) or self._against_others(text, kept)
+        return self._against_input(made, text, context)
 
     def _against_input(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
         keep = self._keep
@@ -83,12 +97,6 @@ class Filters:
                 return "too-near"
             if overlap < keep.overlap.least:
                 return "too-far"
-        return None
-
-    def _against_others(self, text: str, kept: Sequence[Made]) -> str | None:
-        most = None if self._keep.distinct is None else self._keep.distinct.most
-        if most is not None and any(rouge_l_f1(text, content(each)) > most for each in kept):
-            return "repeated"
         return None
 
 

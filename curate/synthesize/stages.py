@@ -25,7 +25,7 @@ from curate.generate.request import CHAT, COMPLETIONS, Completion, Kind, Request
 from curate.synthesize.answers import Parser, Rejected, check
 from curate.synthesize.filters import Filters
 from curate.synthesize.functions import functions
-from curate.synthesize.made import Dropped, InputRow, Made, content
+from curate.synthesize.made import Dropped, InputRow, Made
 from curate.synthesize.recipe_model import Message, Recipe, Rows, Stage
 from curate.synthesize.template import CannotRender, Expression, Template, plain
 
@@ -196,13 +196,8 @@ class Maker:
             raise Rejected("cannot-render", str(error)) from None
         if not made:
             raise Rejected(dropped[0].reason if dropped else "no-case", "no stage made a row")
-        kept: list[Made] = []
-        for each in made:
-            reason = self._filters(each, kept, context)
-            if reason is None:
-                kept.append(each)
-            else:
-                dropped.append(Dropped(reason, content(each)[:500]))
+        kept, lost = self._filters.kept(made, context)
+        dropped += lost
         if not kept:
             raise Rejected(dropped[-1].reason, dropped[-1].text)
         return kept, dropped
