@@ -27,7 +27,9 @@ import curate.synthesize.config
 import curate.synthesize.route_step
 import curate.synthesize.step
 import curate.synthesize.student_step
+import curate.synthesize.weak_labels
 import curate.train.step
+import curate.verify.calibrate_step
 import curate.verify.judge
 import curate.verify.step
 from curate.config import BadValue, Path, validate
@@ -78,7 +80,17 @@ KINDS: dict[str, Kind[Any]] = {
         functools.partial(validate, curate.synthesize.student_step.StudentConfig),
         curate.synthesize.student_step.run,
     ),
+    "weak_labels": Kind(
+        curate.synthesize.weak_labels.VERSION,
+        functools.partial(validate, curate.synthesize.weak_labels.WeakLabelsConfig),
+        curate.synthesize.weak_labels.run,
+    ),
     "verify": Kind(curate.verify.step.VERSION, curate.verify.step.parse, curate.verify.step.run),
+    "calibrate": Kind(
+        curate.verify.calibrate_step.VERSION,
+        functools.partial(validate, curate.verify.calibrate_step.CalibrateConfig),
+        curate.verify.calibrate_step.run,
+    ),
     "judge": Kind(curate.verify.judge.VERSION, curate.verify.judge.parse, ask=curate.verify.judge.run),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }

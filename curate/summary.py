@@ -216,7 +216,8 @@ def _learnt(outputs: Mapping[str, Dataset]) -> list[str]:
 
 def _percent(value: object, low: object, high: object, form: str, unit: str = "") -> str:
     assert isinstance(value, float) and isinstance(low, float) and isinstance(high, float)
-    return f"{format(100 * value, form)}{unit} ({100 * low:.0f} to {100 * high:.0f})"
+    # Adding 0.0 makes 0.0 of -0.0.
+    return f"{format(round(100 * value, 1) + 0.0, form)}{unit} ({round(100 * low)} to {round(100 * high)})"
 
 
 def _line(count: int, total: int, what: str) -> str:

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "files", "digest"},
     "dataset": {"errors", "files", "digest", "shards"},
     "lock": {"errors", "files"},
+    "fasttext_run": {"errors"},
     "fingerprints": {"files"},
     "progress": set(),
     "engine": {"errors"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "neural": {"errors", "files", "config"},
     "chat": {"errors", "files", "dataset", "shards", "neural"},
     "recipes": set(),
-    "generate": {"errors", "files", "config", "digest", "shards"},
+    "generate": {"errors", "files", "config", "digest", "shards", "step"},
     **{
         stage: {
             "csv_table",
@@ -49,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         }
         for stage in STAGES
     },
-    "summary": {"dataset", "errors", "files"},
+    "summary": {"dataset", "digest", "errors", "files"},
     "explain": {
         "chat",
         "config",
@@ -57,14 +58,18 @@ ALLOWED: dict[str, set[str]] = {
         "digest",
         "draw",
         "errors",
+        "explain_made",
         "explain_pick",
         "files",
         "score",
         "shards",
         "text",
     },
+    "explain_made": {"chat", "dataset", "errors", "files", "generate", "shards"},
     "explain_pick": {"chat", "dataset", "select"},
 }
+for stage in ("train", "synthesize"):
+    ALLOWED[stage] = ALLOWED[stage] | {"fasttext_run"}
 for stage in ("score", "train"):
     ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
 for stage in ("score", "filter"):

@@ -12,8 +12,6 @@ so one student is enough. `fasttext` is fastText with one thread, another model 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +19,9 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from curate.errors import ConfigError, RunError, nearest
+from curate.errors import ConfigError, nearest
+from curate.fasttext_run import PREFIX, one_line, run_fasttext
 from curate.synthesize.linear import Linear, fit_linear
 from curate.synthesize.policies import Interval
 from curate.synthesize.router import hashed_features, inverse_frequencies
@@ -33,13 +31,8 @@ Ints = npt.NDArray[np.int64]
 Kind = Literal["logistic", "fasttext"]
 Embed = Callable[[Sequence[str]], Floats]
 
-_PREFIX = "__label__"
 # Small data: more passes and a higher rate than the library's own, and few buckets.
 _FASTTEXT = {"wordNgrams": 2, "lr": 0.5, "dim": 50, "epoch": 50, "minCount": 1, "bucket": 50_000}
-_PROGRAM = """
-import json, sys, fasttext
-fasttext.train_supervised(**json.loads(sys.argv[1])).save_model(sys.argv[2])
-"""
 
 
 class Student(Protocol):
@@ -88,8 +81,8 @@ class _FastText:
     model: _Model
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        names, _ = self.model.predict([_one_line(text) for text in texts], k=1)
-        return [self.labels[int(each[0][len(_PREFIX) :])] for each in names]
+        names, _ = self.model.predict([one_line(text) for text in texts], k=1)
+        return [self.labels[int(each[0][len(PREFIX) :])] for each in names]
 
 
 def train_student(
@@ -215,24 +208,12 @@ def _hashed(texts: Sequence[str]) -> Embed:
     return lambda some: hashed_features(some, idf=idf)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace(_PREFIX, "label ")
-
-
 def _fasttext(texts: Sequence[str], numbers: Ints, seed: int) -> _Model:
-    """Train in a process of its own, as `curate.train.fasttext` does and for its reason: zeroed memory, equal bytes."""
     import fasttext
 
+    lines = [f"{PREFIX}{number} {one_line(text)}\n" for text, number in zip(texts, numbers.tolist(), strict=True)]
     with tempfile.TemporaryDirectory() as folder:
-        source, saved = os.path.join(folder, "train.txt"), os.path.join(folder, "model.bin")
-        with open(source, "w", encoding="utf-8", newline="\n") as stream:
-            for text, number in zip(texts, numbers.tolist(), strict=True):
-                stream.write(f"{_PREFIX}{number} {_one_line(text)}\n")
-        wanted = {"input": source, "thread": 1, "verbose": 0, "label": _PREFIX, "seed": seed, **_FASTTEXT}
-        command = [sys.executable, "-P", "-c", _PROGRAM, orjson.dumps(wanted).decode(), saved]
-        done = subprocess.run(command, env={**os.environ, "MALLOC_PERTURB_": "255"}, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-            raise RunError(f"fastText could not train a student ({reason}); give it more text, or use kind 'logistic'")
+        saved = os.path.join(folder, "model.bin")
+        run_fasttext(lines, saved, {"seed": seed, **_FASTTEXT}, seed)
         model: _Model = fasttext.load_model(saved)
         return model

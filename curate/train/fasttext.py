@@ -12,8 +12,6 @@ The recipe is that of Li et al. 2024: `wordNgrams=2`, lr 0.1, dim 100, 5 epochs.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,18 +21,13 @@ import orjson
 import xxhash
 
 from curate.errors import ConfigError, RunError
+from curate.fasttext_run import PREFIX, one_line, run_fasttext, text_hash
 from curate.files import atomic_output, content_hash, join
 from curate.text.normalise import card_path
 from curate.train.metrics import at_threshold, auroc, deciles
 
-PREFIX = "__label__"
 MODEL_NAME = "model.bin"
 _EPSILON = 1e-5  # the library adds it to each probability
-# MALLOC_PERTURB_ fills new memory with the complement of its value: 255 makes it zero.
-_PROGRAM = """
-import json, sys, fasttext
-fasttext.train_supervised(**json.loads(sys.argv[1])).save_model(sys.argv[2])
-"""
 # Fewer texts of a class than this give neither a classifier nor a measurement.
 MIN_TEXTS = 20
 
@@ -125,33 +118,6 @@ def write_model(saved: str, model: str, card: Mapping[str, object], page: str) -
     with atomic_output(model) as out, open(saved, "rb") as stream_in:
         while block := stream_in.read(1 << 22):
             out.write(block)
-
-
-def run_fasttext(lines: Iterable[str], saved: str, arguments: Mapping[str, int | float], seed: int) -> None:
-    """Train on lines of a label and a text, in an order by hash, in a process in which glibc hands out zeroed memory.
-
-    With one thread, fastText 0.9.3 sets only the first tenth of its input matrix and leaves in the rest what
-    the memory held (`DenseMatrix::uniform`): other bytes every time, and often "Encountered NaN".
-    """
-    source = os.path.join(os.path.dirname(saved), "train.txt")
-    with open(source, "w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(sorted(lines, key=lambda line: (text_hash(line, seed), line)))
-    wanted = {"input": source, "thread": 1, "verbose": 0, "label": PREFIX, **arguments}
-    command = [sys.executable, "-P", "-c", _PROGRAM, orjson.dumps(wanted).decode(), saved]
-    done = subprocess.run(command, env={**os.environ, "MALLOC_PERTURB_": "255"}, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-        raise RunError(f"fastText could not train ({reason}); lower lr, or lower dim and bucket if memory ran out")
-
-
-def one_line(text: str) -> str:
-    """A text as the model sees it: its lines joined by spaces, and no word that looks like a label."""
-    return " ".join(text.strip().splitlines()).replace(PREFIX, "label ")
-
-
-def text_hash(text: str, seed: int) -> int:
-    """What the side and the place of a text depend on."""
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace"), seed)
 
 
 def _split(texts: Iterable[str], label: str, held_out: float, seed: int) -> _Class:

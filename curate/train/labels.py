@@ -18,17 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import fasttext
 
 from curate.errors import ConfigError, RunError
+from curate.fasttext_run import PREFIX, one_line, run_fasttext, text_hash
 from curate.files import content_hash, join
-from curate.train.fasttext import (
-    MODEL_NAME,
-    PREFIX,
-    Trained,
-    digest_of_lines,
-    one_line,
-    run_fasttext,
-    text_hash,
-    write_model,
-)
+from curate.train.fasttext import MODEL_NAME, Trained, digest_of_lines, write_model
 
 MIN_ROWS = 2  # of a label: with one alone nothing can be learnt that is not the text itself
 
