@@ -18,7 +18,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from curate import cli_models, files
+from curate import cli_frontier, cli_models, files
 from curate.dataset import Dataset
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
@@ -217,6 +217,7 @@ def verify(
 
 
 app.command()(cli_models.recipes)
+app.command()(cli_frontier.frontier)
 app.add_typer(cli_models.ledger, name="ledger")
 
 

@@ -4,12 +4,13 @@ for line in explain_row(list(outputs.values()), "1f0c22aa", "runs/pretrain/confi
 print(line)
 
 Beneath the score of a fastText model stand the words and n-grams that moved it most, beneath the verdict of a
-selection the rows beside it (`curate.explain_pick`).
+selection the rows beside it (`curate.explain_pick`), beneath a made row what made it (`curate.explain_made`).
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ from curate.dataset import Dataset
 from curate.digest import Plain
 from curate.draw import sample_keys
 from curate.errors import ConfigError, ModelError
+from curate.explain_made import KIND, TOLD, Fate, explain_fate, explain_made, find_fates, ledgers_of
 from curate.explain_pick import explain_pick
 from curate.score.fasttext_explain import moved_by
 from curate.score.step import TEXT, ScoreConfig, parse
@@ -48,6 +50,7 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
     """
     ids: set[str] = set()
     found = []
+    fates: list[tuple[Dataset, Fate]] = []
     for dataset in datasets:
         if dataset.manifest.kind in ("train", "release"):
             continue
@@ -55,7 +58,10 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
         if values is not None:
             ids.add(str(values["id"]))
             found.append((dataset, values))
-    if not found:
+        if dataset.manifest.kind == KIND:
+            fates += [(dataset, fate) for fate in find_fates(dataset, row)]
+    ids.update(fate.id for _, fate in fates)
+    if not ids:
         raise ConfigError(f"no row has an id that begins with {row!r}; ids stand in the column `id` of every dataset")
     if len(ids) > 1:
         raise ConfigError(f"several rows begin with {row!r}: {', '.join(sorted(ids)[:3])}; give more of the id")
@@ -80,10 +86,21 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
         for name, value in values.items():
             if name == "messages" and isinstance(value, list) and "text" not in values:
                 yield from (f"    {turn['role']:<36} {_line(turn['content'])}" for turn in value)
-            elif name not in ("id", "source"):
+            elif name not in ("id", "source", *(TOLD if dataset.manifest.kind == KIND else ())):
                 yield f"    {name:<36} {_line(value)}"
                 if dataset.manifest.step in scorers:
                     yield from _moved(scorers[dataset.manifest.step], name, values, found, datasets)
+        if dataset.manifest.kind == KIND:
+            yield from explain_made(dataset, values, datasets, _ledgers(dataset, config))
+    for dataset, fate in fates:
+        yield from explain_fate(dataset, fate)
+
+
+def _ledgers(made: Dataset, config: str | None) -> list[str]:
+    """The ledgers of a run, and those that its config names."""
+    named = configuration.load(config).data.get("ledgers") if config else None
+    paths = named if isinstance(named, list) else [] if named is None else [named]
+    return ledgers_of(os.path.dirname(made.folder.rstrip("/")), [str(path) for path in paths])
 
 
 def _line(value: object) -> str:

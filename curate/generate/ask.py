@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Protocol
 
 from curate.errors import RunError
-from curate.generate.account import account_for
+from curate.generate.account import Account, account_for
 from curate.generate.batch import BatchSender
 from curate.generate.budget import Lease
 from curate.generate.client import Client
@@ -155,12 +155,14 @@ class Ask:
                 self._check(request.endpoint, endpoint)
                 if not mine:
                     continue
-                outcome, completion = await self._attempt(place, request)
-            if completion is not None:
-                return completion
+                attempt, account = await self._attempt(place, request)
+            # The place is another's while the answer is recorded.
+            await self._settle(attempt, request, account)
+            if account.completion is not None:
+                return account.completion
+            outcome = account.outcome
             if outcome.what == "stop":
-                self._stopped = RunError(f"endpoint {request.endpoint} {outcome.message}")
-                raise self._stopped
+                raise _stop(request, outcome)
             if outcome.what == "refused":
                 await self._give_up(request, outcome)
             begun = begun or time.monotonic()
@@ -176,8 +178,8 @@ class Ask:
             await asyncio.sleep(max(outcome.retry_after, wait * random.uniform(0.5, 1.5)))
             wait = min(_LONGEST_WAIT, 2 * wait)
 
-    async def _attempt(self, place: _Place, request: Request) -> tuple[Outcome, Completion | None]:
-        """One sending, from the reservation to the record of what it came to."""
+    async def _attempt(self, place: _Place, request: Request) -> tuple[Attempt, Account]:
+        """One sending, from the reservation to what it came to, which is to be settled."""
         price = self._means.price(request.endpoint)
         prompt, most = request.prompt_tokens, request.most
         worst = Amount(price.worst(prompt, most), prompt + most, 1)
@@ -185,14 +187,18 @@ class Ask:
             raise Skipped
         attempt = Attempt(secrets.token_hex(12), request.key, request.model, worst)
         await self._ledger.begin(attempt)
-        outcome = await place.sender.send(request, attempt.id)
-        account = account_for(price, worst, request.kind, outcome)
-        answer = (request, outcome.body) if account.completion is not None else None
+        account = account_for(price, worst, request.kind, await place.sender.send(request, attempt.id))
+        _govern(place.governor, account.outcome)
+        if account.outcome.what == "stop":
+            self._stopped = _stop(request, account.outcome)
+        return attempt, account
+
+    async def _settle(self, attempt: Attempt, request: Request, account: Account) -> None:
+        """Record what an attempt came to, and free what it did not cost."""
+        answer = (request, account.outcome.body) if account.completion is not None else None
         await self._ledger.settle(attempt.id, account.state, account.spent, answer)
         if self._lease is not None:
             self._lease.settle(attempt.model, attempt.worst, account.spent)
-        _govern(place.governor, account.outcome)
-        return account.outcome, account.completion
 
     async def _give_up(self, request: Request, outcome: Outcome) -> None:
         why = GaveUp(outcome.error, outcome.message)
@@ -224,6 +230,10 @@ class Ask:
 
 def _busy(place: _Place) -> tuple[float, float]:
     return place.governor.load / place.weight, place.governor.waiting / place.weight
+
+
+def _stop(request: Request, outcome: Outcome) -> RunError:
+    return RunError(f"endpoint {request.endpoint} {outcome.message}")
 
 
 def _govern(governor: Governor, outcome: Outcome) -> None:

@@ -15,15 +15,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import orjson
-from openai.types import Batch
 
 from curate.errors import RunError
 from curate.generate.account import account_for
+from curate.generate.batch_result import BatchResult
 from curate.generate.client import FAILURES, Client
 from curate.generate.endpoints import Endpoint
 from curate.generate.ledger import Amount, Attempt, Ledger
@@ -58,17 +58,6 @@ class _Entry:
     attempt: str
     line: bytes
     outcome: asyncio.Future[Outcome]
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What became of the attempts of a batch, by their ids, and of those that it says nothing of."""
-
-    lines: Mapping[str, Outcome]
-    others: Outcome
-
-    def of(self, attempt: str) -> Outcome:
-        return self.lines.get(attempt, self.others)
 
 
 class BatchSender:
@@ -120,13 +109,13 @@ class BatchSender:
         try:
             known = await self._find(own)
             for file, entries in own.items():
+                of: Callable[[str], Outcome] = _always(_NEVER_SENT)
                 if file in known:
-                    result = await self._result(known[file])
+                    of = (await self._result(known[file])).of
                 else:
                     # Another account would not know the file either: this one has it, and never made a batch of it.
                     await self._until(functools.partial(self._client.openai.files.retrieve, file))
-                    result = _Result({}, _NEVER_SENT)
-                spent += await self._store(file, entries, result)
+                spent += await self._store(file, entries, of)
         except _Stop as stop:
             raise RunError(
                 f"endpoint {self._name} {stop}; {self._ledger.path} awaits answers of a batch from it: ask with the url"
@@ -139,8 +128,7 @@ class BatchSender:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for entry in self._entries:
-            entry.outcome.set_result(_LEFT)
+        _tell(self._entries, _always(_LEFT))
         self._entries = []
         for task in self._far:
             task.cancel()  # what it waits for stays on record
@@ -157,26 +145,29 @@ class BatchSender:
                 self._far.add(task)
                 task.add_done_callback(self._tasks.discard)
                 task.add_done_callback(self._far.discard)
+                # One that was cancelled before it began has told nobody.
+                task.add_done_callback(functools.partial(_leave, some))
 
     async def _run(self, kind: Kind, entries: Sequence[_Entry]) -> None:
         """One batch, from its file to the outcomes."""
         file = ""
+        of: Callable[[str], Outcome]
         try:
             file = await self._upload(entries)
             await self._ledger.begin_batch(file, {each.attempt: each.request for each in entries})
-            result = await self._result(await self._create(file, kind))
+            of = (await self._result(await self._create(file, kind))).of
             self._far.discard(_this_task())
-            await self._store(file, self._ledger.batches()[file], result)
+            await self._store(file, self._ledger.batches()[file], of)
         except asyncio.CancelledError:
-            result = _Result({}, replace(_LEFT, billed=file in self._ledger.batches()))
+            of = _always(replace(_LEFT, billed=file in self._ledger.batches()))
         except _Stop as stop:
-            result = _Result({}, replace(stop.outcome, billed=file in self._ledger.batches()))
+            of = _always(replace(stop.outcome, billed=file in self._ledger.batches()))
         except Exception as error:  # it is theirs that wait
             for entry in entries:
-                entry.outcome.set_exception(error)
+                if not entry.outcome.done():
+                    entry.outcome.set_exception(error)
             return
-        for entry in entries:
-            entry.outcome.set_result(result.of(entry.attempt))
+        _tell(entries, of)
 
     async def _upload(self, entries: Sequence[_Entry]) -> str:
         content = b"".join(each.line for each in entries)
@@ -215,59 +206,28 @@ class BatchSender:
                     break
         return found
 
-    async def _result(self, id: str) -> _Result:
+    async def _result(self, id: str) -> BatchResult:
         """Wait until a batch has ended, and fetch what it did."""
         wait = _FIRST_WAIT
         retrieve = functools.partial(self._client.openai.batches.retrieve, id)
         while (batch := await self._until(retrieve)).status not in _FINAL:
             await asyncio.sleep(wait)
             wait = min(_LONGEST_WAIT, 1.5 * wait)
-        lines: dict[str, Outcome] = {}
+        result = BatchResult(self._client, batch)
         for file in (batch.output_file_id, batch.error_file_id):
             if file is not None:
                 content = await self._until(functools.partial(self._client.openai.files.content, file))
-                lines.update(self._read(self._client.blot_body(content.content)))
-        return _Result(lines, self._others(batch))
-
-    def _others(self, batch: Batch) -> Outcome:
-        """What became of the attempts that an ended batch says nothing of."""
-        if batch.status == "completed":
-            return Outcome("failed", message="the batch has no line for it", error="batch-incomplete")
-        if batch.status == "failed" and batch.errors is not None and batch.errors.data:
-            told = self._client.blot("; ".join(str(each.message or each.code) for each in batch.errors.data))
-            return Outcome("stop", message=f"refuses the batch ({told})", error="batch-failed", billed=False)
-        return Outcome("failed", message=f"the batch ended as {batch.status}", error="batch-expired", billed=False)
-
-    def _read(self, content: bytes) -> Iterator[tuple[str, Outcome]]:
-        """The lines of an output or error file; what is none says nothing."""
-        for line in content.splitlines():
-            try:
-                data = orjson.loads(line)
-                yield str(data["custom_id"]), self._outcome(data)
-            except (KeyError, TypeError, ValueError):
-                continue
-
-    def _outcome(self, line: Mapping[str, object]) -> Outcome:
-        response, error = line["response"], line.get("error")
-        if isinstance(response, dict):
-            status, body = int(response["status_code"]), response.get("body")
-            if status == 200:
-                return Outcome("answer", body=orjson.dumps(body))
-            outcome = self._client.status(status, body)
-            # The endpoint paces a batch itself: a limit in there is a failure like others.
-            return replace(outcome, what="failed") if outcome.what == "limited" else outcome
-        told = error if isinstance(error, dict) else {}
-        code, message = str(told.get("code") or "batch-error"), self._client.blot(str(told.get("message") or ""))
-        return Outcome("failed", message=message, error=code.replace("_", "-"), billed=not told)
+                result.add(content.content)
+        return result
 
     async def _store(
-        self, file: str, entries: Sequence[tuple[Attempt, Request]], result: _Result
+        self, file: str, entries: Sequence[tuple[Attempt, Request]], of: Callable[[str], Outcome]
     ) -> list[tuple[Attempt, Amount]]:
         """Record what the attempts of a batch came to, and that nothing more is awaited; what each cost."""
         spent: list[tuple[Attempt, Amount]] = []
         settling: list[Awaitable[None]] = []
         for attempt, request in entries:
-            account = account_for(self._price, attempt.worst, request.kind, result.of(attempt.id))
+            account = account_for(self._price, attempt.worst, request.kind, of(attempt.id))
             answer = (request, account.outcome.body) if account.completion is not None else None
             settling.append(self._ledger.settle(attempt.id, account.state, account.spent, answer))
             spent.append((attempt, account.spent))
@@ -300,6 +260,20 @@ class BatchSender:
                 raise _Stop(replace(outcome, what="stop", message=told), sure=False)
             await asyncio.sleep(max(outcome.retry_after, wait))
             wait = min(_LONGEST_WAIT, 2 * wait)
+
+
+def _tell(entries: Sequence[_Entry], of: Callable[[str], Outcome]) -> None:
+    for entry in entries:
+        if not entry.outcome.done():
+            entry.outcome.set_result(of(entry.attempt))
+
+
+def _always(outcome: Outcome) -> Callable[[str], Outcome]:
+    return lambda attempt: outcome
+
+
+def _leave(entries: Sequence[_Entry], task: asyncio.Task[None]) -> None:
+    _tell(entries, _always(_LEFT))
 
 
 def _this_task() -> asyncio.Task[None]:

@@ -29,7 +29,7 @@ from curate.generate.ledger import Amount, spent_in
 from curate.generate.prices import DOLLAR
 
 # A worker draws as much at once as so many of its requests may cost, if there is enough.
-_AHEAD = 32
+_AHEAD = 1024
 _NEVER = 1 << 62
 
 
@@ -287,12 +287,13 @@ class Lease:
             while not (free := self._free.get(model, Amount())).covers(need):
                 if self._lost:
                     raise RunError("the budget's coordinator is gone; run the same command again")
-                # One amount is drawn whole: what is free of several kinds may be much of one and nothing of another.
-                lacking = Amount(*(max(0, n - f) for n, f in zip(need, free, strict=True)))
+                # The need is drawn whole: workers that each held a part of one would take it from each other for ever.
                 want = Amount(*(each * _AHEAD for each in need))
-                self._tell(model, Amount(), need=lacking, want=want)
+                self._tell(model, self._free.pop(model, Amount()), need=need, want=want)
                 granted = await self._granted.get()
                 if granted is None:
+                    if self._lost:
+                        continue
                     return False
                 self._free[model] = self._free.get(model, Amount()).plus(granted)
             self._free[model] = free.minus(need)
@@ -324,14 +325,16 @@ class Lease:
         _tell(self._writer, {"model": model, "spent": spent, "back": back, **asked})
 
     async def _listen(self) -> None:
-        while line := await self._reader.readline():
-            message = orjson.loads(line)
-            if "recall" in message:
-                self._recalled = True
-                self._give_back()
-            else:
-                granted = message["granted"]
-                self._recalled = False
-                self._granted.put_nowait(None if granted is None else Amount(*granted))
-        self._lost = True
-        self._granted.put_nowait(None)
+        try:
+            while line := await self._reader.readline():
+                message = orjson.loads(line)
+                if "recall" in message:
+                    self._recalled = True
+                    self._give_back()
+                else:
+                    granted = message["granted"]
+                    self._recalled = False
+                    self._granted.put_nowait(None if granted is None else Amount(*granted))
+        finally:
+            self._lost = True
+            self._granted.put_nowait(None)

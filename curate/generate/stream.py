@@ -77,7 +77,8 @@ class _Whole:
         self.usage: dict[str, object] = {}
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._logprobs: list[object] = []
+        self._refusal: list[str] = []
+        self._logprobs: dict[str, list[object]] = {}
         self._since = self._pieces = 0
 
     def add(self, piece: Mapping[str, object]) -> bool:
@@ -93,9 +94,11 @@ class _Whole:
         delta = choice.get("delta") or {} if self._kind == CHAT else choice
         text = delta.get("content" if self._kind == CHAT else "text") or ""
         self._text.append(text)
-        self._reasoning.append(delta.get("reasoning_content") or "")
-        if isinstance(choice.get("logprobs"), dict):
-            self._logprobs += choice["logprobs"].get("content") or []
+        self._reasoning.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
+        self._refusal.append(delta.get("refusal") or "")
+        # Lists by name, in either shape.
+        for name, values in (choice.get("logprobs") or {}).items():
+            self._logprobs.setdefault(name, []).extend(values or ())
         self._pieces += 1
         self._since += len(text)
         if self._since < _EVERY:
@@ -112,10 +115,12 @@ class _Whole:
                 "role": "assistant",
                 "content": text,
                 "reasoning_content": "".join(self._reasoning) or None,
+                "refusal": "".join(self._refusal) or None,
             }
-            choice["logprobs"] = {"content": self._logprobs} if self._logprobs else None
         else:
             choice["text"] = text
+        if self._logprobs:
+            choice["logprobs"] = self._logprobs
         usage = self.usage or {"prompt_tokens": 0, "completion_tokens": self._pieces}
         return orjson.dumps({"choices": [choice], "usage": usage})
 
@@ -130,5 +135,8 @@ def runs_away(text: str) -> bool:
     if len(tail) < _WINDOW:
         return False
     before = tail.rfind(tail[-_SEED:], 0, len(tail) - 1)
-    period = len(tail) - _SEED - before
-    return before >= 0 and period <= _WINDOW // 2 and tail[:-period] == tail[period:]
+    while before >= 0 and (period := len(tail) - _SEED - before) <= _WINDOW // 2:
+        if tail[:-period] == tail[period:]:
+            return True
+        before = tail.rfind(tail[-_SEED:], 0, before + _SEED - 1)
+    return False

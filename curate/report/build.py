@@ -22,6 +22,8 @@ from curate.report.pool import RUN
 from curate.report.scores import Group, score_groups
 from curate.report.selection import RANDOM, selections
 from curate.report.story import KINDS, Stage, Story, problems
+from curate.report.students import students
+from curate.report.synthesis import synthesis
 from curate.report.verdicts import Verdicts
 from curate.report.words import number, says
 
@@ -64,10 +66,13 @@ def build_report(name: str, outputs: Mapping[str, Dataset]) -> str:
         name=name,
         sentence=_sentence(story, stages) if story else "Nothing but models was made.",
         funnel=story.funnel if story else None,
+        origin="made" if story and story.funnel.made else "read",
         stages=stages,
         groups=groups,
         buckets=[buckets(n, d) for n, d in outputs.items() if d.manifest.kind == "bucket"],
         selections=selections(outputs),
+        synthesis=synthesis(outputs),
+        students=students(outputs),
         unselected=any(stage.kind == "unselected" for stage in stages),
         run=RUN,
         random=RANDOM,
@@ -104,7 +109,8 @@ def _sentence(story: Story, stages: Sequence[Stage]) -> str:
         parts.append(f"{rows['unselected']:,} were not selected")
     if rows["quarantined"]:
         parts.append(f"{rows['quarantined']:,} could not be processed")
-    text = f"Of {records:,} records, {kept:,} ({_percent(kept, records)}) were kept"
+    what = "made rows" if story.funnel.made else "records"
+    text = f"Of {records:,} {what}, {kept:,} ({_percent(kept, records)}) were kept"
     if not parts:
         return text + "."
     rest = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -2,6 +2,7 @@
 
 histogram_svg(figure, [(0.7, "0.7")])
 curve_svg([Line("train", [(1000, 5.9), (2000, 5.1)]), Line("held-out", [(1000, 6.0), (2000, 5.3)])], "tokens")
+intervals_svg([Interval("seeds", 0.71, 0.65, 0.77), Interval("seeds + synthetic", 0.8, 0.75, 0.85)])
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup, escape
 
 from curate.report.columns import Histogram
@@ -21,6 +24,7 @@ LEFT, RIGHT, TOP, BOTTOM = 6, 354, 22, 128
 _LABEL_ROWS, _ROW, _LETTER = 3, 14, 8  # of the labels of thresholds: rows at most, height, width of a character
 _ACROSS, _DOWN = 640, 260  # a curve
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_TOP, _CURVE_BOTTOM = 46, 632, 12, 214
+_NAMES, _LINE, _LONGEST = 216, 30, 28  # of intervals: room for the names, height of a line, letters of a name
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,16 @@ class Line:
 
     kind: str
     points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share and the interval that it lies in, from 0 to 1."""
+
+    name: str
+    value: float
+    low: float
+    high: float
 
 
 def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) -> Markup:
@@ -62,8 +76,16 @@ def histogram_svg(figure: Histogram, thresholds: Sequence[tuple[float, str]]) ->
 
 def shares_svg(figure: Histogram) -> Markup:
     """The shares of the kept rows in each bin as an outline, before bars of the shares of all rows."""
-    everything = figure.kept + figure.dropped
-    shares = [counts / max(1, int(counts.sum())) for counts in (everything, figure.kept)]
+    return _outline_svg(figure, figure.kept + figure.dropped)
+
+
+def beside_svg(figure: Histogram) -> Markup:
+    """The shares of the kept rows in each bin as an outline, before bars of the shares of the dropped ones."""
+    return _outline_svg(figure, figure.dropped)
+
+
+def _outline_svg(figure: Histogram, bars: npt.NDArray[np.int64]) -> Markup:
+    shares = [counts / max(1, int(counts.sum())) for counts in (bars, figure.kept)]
     tallest = max(float(share.max()) for share in shares) or 1.0
     places = [_across(figure, float(edge)) for edge in figure.edges]
     tops = [[BOTTOM - float(each) / tallest * (BOTTOM - TOP) for each in share] for share in shares]
@@ -148,6 +170,38 @@ def curve_svg(lines: Sequence[Line], across: str) -> Markup:
         parts += [f'<circle class="curve {escape(line.kind)}" cx="{x:.2f}" cy="{y:.2f}" r="2.6"/>' for x, y in places]
     body = "".join(parts)  # numbers, and words that were escaped above
     return Markup(f'<svg viewBox="0 0 {_ACROSS} {_DOWN}" role="img" aria-hidden="true">{body}</svg>')
+
+
+def intervals_svg(rows: Sequence[Interval]) -> Markup:
+    """A line for each interval with a dot at its value, a broken line through the first one's; nothing for no rows."""
+    if not rows:
+        return Markup("")
+    low, high = min(each.low for each in rows), max(each.high for each in rows)
+    room = max(0.06 * (high - low), 0.01)
+    low, high = max(0.0, low - room), min(1.0, high + room)
+    bottom = 8 + _LINE * len(rows)
+
+    def x(value: float) -> float:
+        return _NAMES + (value - low) / (high - low) * (_CURVE_RIGHT - _NAMES)
+
+    parts = [f'<line class="axis" x1="{_NAMES}" y1="{bottom}" x2="{_CURVE_RIGHT}" y2="{bottom}"/>']
+    for tick in _ticks(low, high, log=False, about=5):
+        place = x(tick)
+        anchor = "start" if place < _NAMES + 20 else "end" if place > _CURVE_RIGHT - 20 else "middle"
+        parts.append(f'<line class="axis" x1="{place:.2f}" y1="8" x2="{place:.2f}" y2="{bottom + 4}"/>')
+        said = f"{number(100 * tick)} %"
+        parts.append(f'<text x="{place:.2f}" y="{bottom + 19}" text-anchor="{anchor}">{escape(said)}</text>')
+    first = x(rows[0].value)
+    parts.append(f'<line class="threshold" x1="{first:.2f}" y1="8" x2="{first:.2f}" y2="{bottom}"/>')
+    for i, each in enumerate(rows):
+        y = 8 + _LINE * (i + 0.5)
+        name = each.name if len(each.name) <= _LONGEST else f"{each.name[: _LONGEST - 1]}…"
+        parts.append(f'<text x="{_NAMES - 12}" y="{y + 4.5:.2f}" text-anchor="end">{escape(name)}</text>')
+        ends = f'x1="{x(each.low):.2f}" y1="{y:.2f}" x2="{x(each.high):.2f}" y2="{y:.2f}"'
+        parts.append(f'<line class="interval" {ends}/>')
+        parts.append(f'<circle class="interval" cx="{x(each.value):.2f}" cy="{y:.2f}" r="5"/>')
+    body = "".join(parts)  # numbers, and names that were escaped above
+    return Markup(f'<svg viewBox="0 0 {_ACROSS} {bottom + 28}" role="img" aria-hidden="true">{body}</svg>')
 
 
 def _ticks(low: float, high: float, *, log: bool, whole: bool = False, about: int = 4) -> list[float]:

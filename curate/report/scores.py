@@ -25,6 +25,8 @@ from curate.report.words import SIGNS, number, short, threshold_of
 # So many columns are shown at once; of more, those that decided of no row are folded away.
 FEW = 12
 Rules = Sequence[dict[str, Plain]]
+# Columns in which every row says something else.
+_PROSE = {"judge": ("feedback",)}
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _cards(
     dataset: Dataset, outputs: Mapping[str, Dataset], codes: Mapping[str, Codes], rules: Rules
 ) -> Iterator[tuple[Card, Column | None]]:
     """Every column of a dataset that it has of itself, in its order; with the values of those of numbers."""
-    without = ["id", "text", "source", *_of_inputs(dataset, outputs)]
+    without = ["id", "text", "source", *_PROSE.get(dataset.manifest.kind, ()), *_of_inputs(dataset, outputs)]
     numeric, text = dict(numeric_columns(dataset, without)), label_columns(dataset, without)
     for name in dataset.schema().names if dataset.shards else ():
         about = [rule for rule in rules if rule["column"] == name]
@@ -156,8 +158,9 @@ def _place(figure: Histogram, value: float, sign: str) -> float:
 
 
 def _entries(dataset: Dataset) -> dict[str, str]:
-    """The entries of a score step and their scorers."""
-    listed = dataset.manifest.config.get("scorers")
+    """The entries of a score step and their scorers, or of a verify step and their verifiers."""
+    config = dataset.manifest.config
+    listed = config.get("scorers") or config.get("verifiers")
     entries = [each for each in listed if isinstance(each, list)] if isinstance(listed, list) else []
     return {str(name): str(scorer) for name, scorer, *_ in entries}
 
@@ -171,7 +174,14 @@ def _entry_of(column: str, entries: Mapping[str, str]) -> str | None:
 def _scored(story: Story, outputs: Mapping[str, Dataset]) -> list[Dataset]:
     """The score columns that belong to the documents of the story: those of a training set do not."""
     parts = {each.manifest.digest for each in story.chain}
-    return [d for d in outputs.values() if d.manifest.kind in ("score", "clean") and d.manifest.digest in parts]
+    own = story.documents.manifest.digest if story.documents is not None else None
+    found = []
+    for each in outputs.values():
+        kind, inputs = each.manifest.kind, each.manifest.inputs
+        checked = kind in ("verify", "judge") and own in (inputs.get("from"), inputs.get("from[0]"))
+        if checked or (kind in ("score", "clean") and each.manifest.digest in parts):
+            found.append(each)
+    return found
 
 
 def _of_inputs(dataset: Dataset, outputs: Mapping[str, Dataset]) -> Iterator[str]:

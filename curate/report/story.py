@@ -18,7 +18,9 @@ from curate.summary import Funnel, funnel
 
 # What decides of rows, those first that stand later in a pipeline.
 _JUDGES = ("select", "filter", "dedup")
-_TEXT = ("read", "clean", "answer")
+_TEXT = ("read", "clean", "answer", "synthesize")
+# What leaves no rows of its own: a model, or what students say of rows that tested them.
+_NO_ROWS = ("train", "student")
 # The ways in which a record may leave.
 KINDS = ("quarantined", "duplicate", "dropped", "unselected")
 
@@ -49,7 +51,7 @@ class Story:
     """The datasets of a run by their part in it.
 
     Attributes:
-        result: the release, or else what decides, or else the last dataset.
+        result: the release, or else what decides, or else the last that was made, or else the last dataset.
         documents: where the text is; None in a run that reads none.
         judge: the dataset with `keep`; None when everything is kept.
         chain: what the result was made from, and the result where it is no release.
@@ -64,9 +66,9 @@ class Story:
     @classmethod
     def of(cls, outputs: Mapping[str, Dataset]) -> Story | None:
         """Find them; None when nothing but models was made."""
-        result = next(filter(None, (_last(outputs, kind) for kind in ("release", *_JUDGES))), None)
+        result = next(filter(None, (_last(outputs, kind) for kind in ("release", *_JUDGES, "synthesize"))), None)
         if result is None:
-            others = [each for each in outputs.values() if each.manifest.kind != "train"]
+            others = [each for each in outputs.values() if each.manifest.kind not in _NO_ROWS]
             if not others:
                 return None
             result = others[-1]
@@ -142,7 +144,9 @@ def _documents(dataset: Dataset, known: Mapping[str, Dataset]) -> Dataset | None
     """The nearest dataset with text that this one was made from, or itself."""
     if dataset.manifest.kind in _TEXT:
         return dataset
-    parents = [known[digest] for digest in dataset.manifest.inputs.values()]
+    # What lies in `from` before what a step compares it with.
+    roles = sorted(dataset.manifest.inputs.items(), key=lambda pair: not pair[0].startswith("from"))
+    parents = [known[digest] for _, digest in roles]
     for parent in [*[p for p in parents if p.manifest.kind in _TEXT], *parents]:
         found = _documents(parent, known)
         if found is not None:

@@ -6,28 +6,31 @@
 
 A cascade (FrugalGPT, Chen et al. 2023; AutoMix, Aggarwal et al. 2023): the small model answers, a check gives the
 answer a score, and a band decides. From `keep` on the small answer stays; below `drop` both are taken to fail, and the
-row is rejected as hopeless; between them the large model is asked.
+row is rejected as hopeless; between them the large model is asked. A small answer that cannot be read has no score, and
+the large model is asked too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
 from pydantic import Field, model_validator
 
 from curate.config import Model
 from curate.digest import Plain
-from curate.generate.ask import Generate
+from curate.generate.ask import Generate, GivenUp
 from curate.generate.endpoints import Means
 from curate.generate.request import CHAT, Completion
 from curate.synthesize.answers import Rejected
 from curate.synthesize.stages import Answered, Answerer, OneModel, Question
 
 _YES = "yes"
-# Draws of a check stand far from those of the answers that they check.
-_CHECKS = 1_000_000
+# Draws of a check stand beyond those of all answers to the same question.
+_CHECKS = 100_000_000
 
 
 class SelfVerify(Model):
@@ -78,12 +81,15 @@ class Cascade(Model):
         check: see `Check`.
         keep: scores from it on keep the small answer.
         drop: scores below it drop the row.
+        explore: ask the large model of every row, so that `curate frontier` can tell what other bands would give; the
+            band still decides what is taken.
     """
 
     model: str
     check: Check
     keep: float = Field(ge=0, le=1)
     drop: float = Field(0.0, ge=0, le=1)
+    explore: bool = False
 
     @model_validator(mode="after")
     def _band(self) -> Cascade:
@@ -97,31 +103,47 @@ def answerer(ask: Generate, means: Means, name: str, cascade: Cascade | None) ->
     large = OneModel(ask, name, means.endpoints[name])
     if cascade is None:
         return large
-    return _Cascaded(ask, means, cascade, large)
+    return Cascaded(ask, means, cascade, large)
 
 
 @dataclass(frozen=True)
-class _Cascaded:
+class Cascaded:
+    """Answers as a cascade does; its parts are there to be asked one by one."""
+
     ask: Generate
     means: Means
     cascade: Cascade
     large: OneModel
 
     async def __call__(self, question: Question) -> Answered:
+        """See `Answerer`."""
+        small: Answered | None = None
+        score = 0.0
+        with contextlib.suppress(Rejected):
+            small = await self.small(question)
+            score = await self.score(question, small)
+        tried = await _outcome(self.large(question)) if self.cascade.explore else None
+        if small is not None and score >= self.cascade.keep:
+            return replace(small, score=score)
+        if small is not None and score < self.cascade.drop:
+            raise Rejected("hopeless", f"the check gives the small model's answer {score:.3f}")
+        large = await _outcome(self.large(question)) if tried is None else tried
+        if not isinstance(large, Answered):
+            raise large
+        return large if small is None else replace(large, score=score)
+
+    async def small(self, question: Question) -> Answered:
+        """The small model's answer.
+
+        Raises:
+            Rejected: it cannot be read.
+        """
         name = self.cascade.model
         asked = question if self.cascade.check.logprob is None else _with_logprobs(question)
-        try:
-            small = await OneModel(self.ask, name, self.means.endpoints[name])(asked)
-        except Rejected:
-            return await self.large(question)
-        score = await self._score(question, small)
-        if score >= self.cascade.keep:
-            return replace(small, score=score)
-        if score < self.cascade.drop:
-            raise Rejected("hopeless", f"the check gives the small model's answer {score:.3f}")
-        return replace(await self.large(question), score=score)
+        return await OneModel(self.ask, name, self.means.endpoints[name])(asked)
 
-    async def _score(self, question: Question, small: Answered) -> float:
+    async def score(self, question: Question, small: Answered) -> float:
+        """What the check gives the small model's answer, from 0 to 1."""
         check = self.cascade.check
         if check.self_verify is not None:
             return await self._self_verify(question, small, check.self_verify)
@@ -141,14 +163,22 @@ class _Cascaded:
 
     async def _agreement(self, question: Question, small: Answered, how: Agreement) -> float:
         said = await self._draws(question, how.samples)
-        own = _plain(small.completion.text)
-        return sum(_plain(each.text) == own for each in said) / how.samples
+        own = normalised(small.completion.text)
+        return sum(normalised(each.text) == own for each in said) / how.samples
 
     async def _draws(self, question: Question, count: int) -> list[Completion]:
         endpoint = self.means.endpoints[self.cascade.model]
         numbers = [question.sample + _CHECKS * (1 + i) for i in range(count)]
         asked = [question.request(self.cascade.model, endpoint, sample=number) for number in numbers]
         return list(await asyncio.gather(*map(self.ask, asked)))
+
+
+async def _outcome(asked: Awaitable[Answered]) -> Answered | Rejected | GivenUp:
+    """The answer, or why there is none: that of a model whose answer may not be needed."""
+    try:
+        return await asked
+    except (Rejected, GivenUp) as error:
+        return error
 
 
 def confidence(completion: Completion) -> float:
@@ -163,6 +193,6 @@ def _with_logprobs(question: Question) -> Question:
     return replace(question, body={**told, **question.body})
 
 
-def _plain(text: str) -> str:
-    """An answer as it is compared: its words, in small letters."""
+def normalised(text: str) -> str:
+    """An answer as it is compared: its words, in small letters, without the marks around them."""
     return " ".join(text.lower().split()).strip(" .!")

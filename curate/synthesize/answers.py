@@ -238,7 +238,7 @@ def _unquoted(text: str) -> str:
 def _pairs(form: Pairs, text: str) -> Plain:
     names = {name.lower(): name for name in form.names}
     begins = re.compile(
-        rf"^[\s>*#-]*(?:\d{{1,4}}[.)]\s*)?\**({'|'.join(map(re.escape, form.names))})\**\s*\d*\s*:\**\s*(.*)$", re.I
+        rf"^[\s>*#-]*(?:\d{{1,4}}[.)]\s*)?\**({'|'.join(map(re.escape, form.names))})[\s*]*\d*[\s*]*:\**\s*(.*)$", re.I
     )
     found: list[dict[str, str]] = []
     name = ""

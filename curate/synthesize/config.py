@@ -80,6 +80,7 @@ class SynthesizeConfig(StepConfig):
         seed: of all draws.
         shots, retrieve: see there.
         cascade: a smaller model that is asked first.
+        where: columns of the rows, or of what lies beside them, and the value that a row must have there.
     """
 
     source: str | list[str] | None = Field(None, alias="from")
@@ -91,6 +92,7 @@ class SynthesizeConfig(StepConfig):
     shots: ShotsConfig | None = None
     retrieve: RetrieveConfig | None = None
     cascade: Cascade | None = None
+    where: dict[str, str | int | bool] = {}
 
     def inputs(self) -> dict[str, str]:
         """The rows and what lies beside them, examples, passages."""
@@ -135,7 +137,7 @@ def parse(value: Plain, path: Path) -> SynthesizeConfig:
     if not isinstance(params, dict | None):
         raise BadValue((*path, "set"), "expected params and values")
     try:
-        recipe = load_recipe(name, params)
+        recipe = load_recipe(name, params or {})
     except ConfigError as error:
         raise BadValue((*path, "recipe"), str(error)) from None
     recipe = _drawn(recipe, validate(SamplingConfig, sampling, (*path, "sampling")))
@@ -148,6 +150,10 @@ def parse(value: Plain, path: Path) -> SynthesizeConfig:
         raise BadValue(path, f"the recipe {recipe.name} needs `from:`, the seeds, and `count:`, how many rows to make")
     if config.count is not None and recipe.needs and recipe.pool is None:
         raise BadValue(path, f"the recipe {recipe.name} reads {', '.join(recipe.needs)}; name rows with `from:`")
+    if config.where and (config.source is None or recipe.pool is not None):
+        raise BadValue(
+            (*path, "where"), "chooses rows of `from`, which go through the recipe one by one; leave it out here"
+        )
     if config.retrieve is not None:
         _check_retrieve(config.retrieve, recipe, (*path, "retrieve"))
     return config

@@ -37,6 +37,7 @@ Hashes = npt.NDArray[np.uint64]
 Method = Literal["logistic", "knn"]
 
 FOLDS = 5
+LEAST = 20  # graded prompts of each outcome
 _NEIGHBOURS = 50
 # Penalties of hashed words, and of embeddings that are brought to variance 1: those of benchmarks/routing.py.
 _L2_WORDS, _L2_EMBEDDINGS = 3.0, 300.0

@@ -137,7 +137,7 @@ async def _imagine(maker: Maker, sample: Sequence[InputRow]) -> None:
 def _sample(
     config: SynthesizeConfig, inputs: Mapping[str, Dataset], models: Mapping[str, str], datasets: Sequence[Dataset]
 ) -> list[InputRow]:
-    reads = reads_of(config.recipe, datasets, ("from",))
+    reads = reads_of(config, datasets, ("from",))
     rows = Rows(config.model_copy(update={"retrieve": None}), config.recipe, inputs, models, reads)
 
     def every() -> Iterator[InputRow]:

@@ -26,12 +26,12 @@ async def evolve(
     made, dropped = await maker.make(row, sample)
     every = list(made)
     before = row
-    for number in range(1, rounds.count):
+    for _ in range(1, rounds.count):
         last = made[0]
         columns: dict[str, object] = {"text": content(last), **last.columns}
         told = {name: Template(text).render(columns) for name, text in rounds.columns.items()}
-        key = made_id(before, recipe.name, last.request, sample=sample, place=number - 1)
-        before = InputRow(key, row.source, {**row.columns, **told}, row.parents)
+        key = made_id(before, recipe.name, last.request, sample=sample, place=len(every) - len(made))
+        before = InputRow(key, row.source, {**row.columns, **told}, (key,))
         try:
             made, lost = await maker.make(before, sample)
         except Rejected as error:

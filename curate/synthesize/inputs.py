@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from curate.chat.messages import MESSAGES, PARTS, ChatBatch
@@ -61,20 +62,23 @@ class Reads:
     """Which columns of which dataset are read: by the position of the dataset.
 
     `turns` says that the parts of conversations are wanted, `asked` that documents stand for what a user asks.
+    `where` are the columns that are read to choose rows alone.
     """
 
     columns: Mapping[int, tuple[str, ...]]
     judges: tuple[str, ...]
     turns: bool
     asked: bool
+    where: tuple[str, ...]
 
 
-def reads_of(recipe: Recipe, datasets: Sequence[Dataset], path: Path) -> Reads:
-    """Find the columns that a recipe needs.
+def reads_of(config: SynthesizeConfig, datasets: Sequence[Dataset], path: Path) -> Reads:
+    """Find the columns that a recipe needs, and those that choose the rows.
 
     Raises:
-        BadValue: one is nowhere.
+        BadValue: one is nowhere, or of another type.
     """
+    recipe = config.recipe
     schemas = [dataset.schema().names for dataset in datasets]
     found: dict[int, list[str]] = {i: [] for i in range(len(datasets))}
     turns = asked = False
@@ -100,7 +104,27 @@ def reads_of(recipe: Recipe, datasets: Sequence[Dataset], path: Path) -> Reads:
     judges = [i for i, names in enumerate(schemas) if "keep" in names]
     for i in judges:
         found[i].append("keep")
-    return Reads({i: tuple(names) for i, names in found.items()}, ("keep",) if judges else (), turns, asked)
+    where = []
+    for name, value in config.where.items():
+        owners = [i for i, names in enumerate(schemas) if name in names]
+        if not owners:
+            raise BadValue((*path, "where", name), f"no such column in what `from` names; {nearest(name, every)}")
+        kind = datasets[owners[-1]].schema().field(name).type
+        if not _comparable(value, kind):
+            raise BadValue((*path, "where", name), f"the column holds {kind}, which {value!r} is not")
+        if name not in found[owners[-1]]:
+            found[owners[-1]].append(name)
+            where.append(name)
+    columns = {i: tuple(names) for i, names in found.items()}
+    return Reads(columns, ("keep",) if judges else (), turns, asked, tuple(where))
+
+
+def _comparable(value: str | int | bool, kind: pa.DataType) -> bool:
+    if isinstance(value, bool):
+        return bool(pa.types.is_boolean(kind))
+    if isinstance(value, int):
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 class Rows:
@@ -137,16 +161,21 @@ class Rows:
             return 0, self._with_passages(self._born(task))
         columns = {i: names for i, names in self._reads.columns.items()}
         table, lacking = align(self._datasets, task.name, columns)
+        given = table.num_rows
         if self._reads.judges:
-            kept = table.filter(table.column("keep"))
-            lacking += table.num_rows - kept.num_rows
-            table = kept
+            table = table.filter(table.column("keep"))
+        for name, value in self._config.where.items():
+            table = table.filter(pc.equal(table.column(name), value))
+        lacking += given - table.num_rows
+        # A template is not to see them in the place of a param.
+        table = table.drop_columns(list(self._reads.where))
         return lacking, self._with_passages(self._stored(table))
 
     def _born(self, task: RowsTask) -> Iterator[InputRow]:
         for number in range(task.start, task.start + task.rows):
             key = xxhash.xxh3_128_hexdigest(f"{self._recipe.name}|{self._config.seed}|{number}".encode())
-            yield self._with_shots(InputRow(key, f"{self._recipe.name}#{number}", self._optional({})))
+            row = InputRow(key, f"{self._recipe.name}#{number}", self._optional({}), number=number)
+            yield self._with_shots(row)
 
     def _stored(self, table: pa.Table) -> Iterator[InputRow]:
         for batch in table.to_batches(max_chunksize=_AT_ONCE):
@@ -172,7 +201,7 @@ class Rows:
             return row
         shown = self._shots.of(row)
         columns = {**row.columns, "shots": [columns for _, columns in shown]}
-        return InputRow(row.id, row.source, columns, (*row.parents, *(key for key, _ in shown)))
+        return replace(row, columns=columns, parents=(*row.parents, *(key for key, _ in shown)))
 
     def _with_passages(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
         retrieve, retriever = self._config.retrieve, self._retriever
@@ -186,7 +215,7 @@ class Rows:
             for row, passages in zip(some, hits, strict=True):
                 found = [{"id": each.id, "text": each.text, "score": each.score} for each in passages]
                 parents = dict.fromkeys([*row.parents, *(each.id for each in passages)])
-                yield InputRow(row.id, row.source, {**row.columns, "found": found}, tuple(parents))
+                yield replace(row, columns={**row.columns, "found": found}, parents=tuple(parents))
 
 
 class Shots:

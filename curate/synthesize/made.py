@@ -8,6 +8,7 @@ ledger, and which sample it is. Of every input row `fates/` says what became of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,12 +59,14 @@ class InputRow:
         source: where it comes from.
         columns: what templates may read.
         parents: ids of the rows whose content is shown: this one's, if it has any, then examples and passages.
+        number: of rows out of nothing, which say the same: each is to be answered for itself.
     """
 
     id: str
     source: str
     columns: Mapping[str, object]
     parents: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Made:
         prompt: the turn that was answered.
         logprobs: of the answer's tokens, where they were asked for.
         check: what a cascade's check found of the answer; None without one.
+        row: what it was made from.
     """
 
     text: str | None
@@ -89,6 +93,7 @@ class Made:
     prompt: str
     logprobs: tuple[TokenLogprob, ...]
     check: float | None
+    row: InputRow
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def made_id(row: InputRow, recipe: str, request: str, *, sample: int, place: int
         recipe: its name.
         request: the key of the answer that it stands in.
         sample: which draw.
-        place: which of the rows that were made of the input row.
+        place: which of the rows of that draw.
     """
     return xxhash.xxh3_128_hexdigest(canonical([row.id, list(row.parents), recipe, request, sample, place]))
 
@@ -151,14 +156,15 @@ def made_id(row: InputRow, recipe: str, request: str, *, sample: int, place: int
 def to_rows(fate: Fate, recipe: str) -> list[dict[str, object]]:
     """The made rows of an input row, as `schema_of` has them; what the schema lacks is left out by Arrow."""
     rows: list[dict[str, object]] = []
-    for place, (sample, made) in enumerate(fate.made):
+    places: Counter[int] = Counter()
+    for sample, made in fate.made:
         rows.append(
             {
-                "id": made_id(fate.row, recipe, made.request, sample=sample, place=place),
+                "id": made_id(made.row, recipe, made.request, sample=sample, place=places[sample]),
                 "text": made.text,
                 "messages": None if made.messages is None else [turn._asdict() for turn in made.messages],
-                "source": fate.row.source,
-                "parents": list(fate.row.parents),
+                "source": made.row.source,
+                "parents": list(made.row.parents),
                 "recipe": recipe,
                 "model": made.model,
                 "request": made.request,
@@ -169,6 +175,7 @@ def to_rows(fate: Fate, recipe: str) -> list[dict[str, object]]:
                 "logprobs": [_token(each) for each in made.logprobs],
             }
         )
+        places[sample] += 1
     return rows
 
 

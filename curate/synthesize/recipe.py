@@ -20,7 +20,7 @@ from curate.synthesize.recipe_model import Recipe
 from curate.synthesize.template import BadTemplate, Expression, Template
 
 # What every template may use besides columns, params and stages.
-FUNCTIONS = ("combine", "cut", "flat", "passages", "pick")
+FUNCTIONS = ("combine", "cut", "flat", "passages", "pick", "turns")
 GIVEN = ("found", "item", "of", "sample", "shots", *FUNCTIONS)
 
 
@@ -37,7 +37,7 @@ def load_recipe(name: str, params: Mapping[str, Plain] | None = None) -> Recipe:
         ConfigError: there is none, with its file and line where it is wrong; or a param that it does not have.
     """
     recipe = _parse(_document(name))
-    return with_params(recipe, params or {})
+    return recipe if params is None else with_params(recipe, params)
 
 
 def source(name: str) -> str:
@@ -106,6 +106,7 @@ def _check(recipe: Recipe) -> None:
         _check_all({f"columns.{k}": v for k, v in recipe.rounds.columns.items()}, {}, made, ("rounds",))
     if recipe.keep.one_of is not None:
         _check_all({}, {"values": recipe.keep.one_of.values}, known, ("keep", "one_of"))
+    _check_all({}, recipe.keep.only, {*known, *recipe.columns, "made"}, ("keep", "only"))
 
 
 def _check_all(templates: Mapping[str, str], expressions: Mapping[str, str], known: Iterable[str], where: Path) -> None:

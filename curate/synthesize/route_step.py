@@ -26,12 +26,11 @@ from curate.files import ModelFile
 from curate.map_shard import ShardTask, shard_tasks
 from curate.neural.device import Device
 from curate.step import Job, Receipt, Result, StepConfig
-from curate.synthesize.crossfit import FOLDS, Learnt, Method, auroc, cross_fit, fit
+from curate.synthesize.crossfit import FOLDS, LEAST, Learnt, Method, auroc, cross_fit, fit
 from curate.synthesize.route_work import FindGrades, MakeFeatures, Predict, Prompts, Write, features_of, load, save
 from curate.synthesize.router import threshold_for
 
 VERSION = 1
-LEAST = 20  # graded prompts of each outcome
 MOST = 50_000  # that are learnt from: their features are held in memory
 
 
@@ -160,8 +159,10 @@ def _check(prompts: Prompts, tasks: Sequence[ShardTask], path: Path) -> int:
     found = [load(prompts.path(task.name, "grades.npz")) for task in tasks]
     good = np.concatenate([np.zeros(0, np.bool_), *(each["good"] for each in found)])
     if min(good.sum(), len(good) - good.sum()) < LEAST:
-        told = f"{int(good.sum()):,} of {len(good):,} graded prompts are good, and {LEAST} that are and {LEAST} that"
-        raise BadValue(path, f"{told} are not are needed; grade more of them, or set another `at_least`")
+        told = f"{len(good):,} prompts are graded, {int(good.sum()):,} of them good: too few to learn from"
+        raise BadValue(
+            path, f"{told}; grade more, until {LEAST} are good and {LEAST} are not, or set another `at_least`"
+        )
     hashes = np.sort(np.concatenate([each["hashes"] for each in found]))
     return int(hashes[min(MOST, len(hashes)) - 1])
 

@@ -60,9 +60,9 @@ class Prompts:
         grades = table.column(self.grade).combine_chunks()
         known = pc.is_valid(grades)
         if pa.types.is_floating(grades.type):
-            known = pc.and_(known, pc.invert(pc.is_nan(grades).fill_null(value=True)))
+            known = pc.and_(known, pc.invert(pc.is_nan(grades).fill_null(True)))
         good = grades if pa.types.is_boolean(grades.type) else pc.greater_equal(grades, self.at_least)
-        return table, known.to_numpy(zero_copy_only=False), good.fill_null(value=False).to_numpy(zero_copy_only=False)
+        return table, known.to_numpy(zero_copy_only=False), good.fill_null(False).to_numpy(zero_copy_only=False)
 
     def texts(self, shard: str) -> tuple[pa.Table, int]:
         """Ids and contents of a shard's rows, and how many are left out by what lies beside them."""

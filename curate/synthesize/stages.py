@@ -31,9 +31,11 @@ from curate.synthesize.template import CannotRender, Expression, Template, plain
 
 # Requests for one row, at most: what asks for more is a mistake in a recipe.
 MOST_REQUESTS = 1000
-# Between the sample numbers of an answer and of the next try for it, and of an item and of the same one come again.
+# Between the sample numbers of an answer and of the next try for it, of an item and of the same one come again, and of
+# rows that say the same because they say nothing.
 _TRIES_APART = 1000
 _DRAWS_APART = 10_000
+_ROWS_APART = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,8 @@ class Maker:
         state.requests += 1
         if state.requests > MOST_REQUESTS:
             raise Rejected("too-many-requests", f"{MOST_REQUESTS:,} for one row are the most; mend the recipe")
-        answered = await self._answer(self.question(stage, state.row, context, state.sample + draw * _DRAWS_APART))
+        sample = state.sample + draw * _DRAWS_APART + state.row.number * _ROWS_APART
+        answered = await self._answer(self.question(stage, state.row, context, sample))
         state.by_request[answered.request.key] = answered
         return answered
 
@@ -291,6 +294,7 @@ class Maker:
             prompt=answered.prompt,
             logprobs=answered.completion.logprobs,
             check=answered.score,
+            row=state.row,
         )
 
 

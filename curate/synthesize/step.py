@@ -41,7 +41,7 @@ def run(job: Job, config: SynthesizeConfig, access: Access) -> Result:
     if recipe.pool is not None:
         return run_pool(job, config, access)
     datasets = [dataset for role, dataset in job.inputs.items() if role.startswith("from[")]
-    reads = reads_of(recipe, datasets, ("steps", job.step.name, job.step.kind))
+    reads = reads_of(config, datasets, ("steps", job.step.name, job.step.kind))
     inputs = digest_of({role: each.manifest.digest for role, each in job.inputs.items()})
     rows = functools.partial(Rows, config, recipe, job.inputs, job.models, reads)
     make = functools.partial(_MakeShard, config, access, rows, job.step.name, job.folder, inputs)

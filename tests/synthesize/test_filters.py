@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from curate.chat.messages import Turn
 from curate.synthesize.filters import Filters
-from curate.synthesize.made import Made
+from curate.synthesize.made import InputRow, Made
 from curate.synthesize.recipe_model import Keep
 from curate.synthesize.template import CannotRender
 
@@ -20,11 +20,12 @@ PROMPT = (
     "Write three different rewordings of the text between the lines, keep its meaning and its language, change its"
     f" words and the build of its sentences.\n---\n{TEXT}\n---\nAnswer with a numbered list and nothing else."
 )
+ROW = InputRow("r", "seeds.jsonl#0", {"text": TEXT}, ("r",))
 OTHER = "Three centuries back, people who lived by fishing built this port against the gales."
 
 
 def made(text: str, **columns: str) -> Made:
-    return Made(text, None, columns, "m", "r", "stop", PROMPT, (), None)
+    return Made(text, None, columns, "m", "r", "stop", PROMPT, (), None, ROW)
 
 
 def reason(keep: dict[str, object], text: str, kept: tuple[str, ...] = (), **columns: str) -> str | None:
@@ -99,7 +100,7 @@ def test_a_row_that_says_what_one_before_it_says_is_repeated() -> None:
 
 def test_of_a_conversation_the_turns_after_the_question_are_looked_at() -> None:
     turns = (Turn("user", TEXT * 3), Turn("assistant", "Yes."))
-    chat = Made(None, turns, {}, "m", "r", "stop", PROMPT, (), None)
+    chat = Made(None, turns, {}, "m", "r", "stop", PROMPT, (), None, ROW)
     _, dropped = Filters(Keep.model_validate({"words": {"least": 2}})).kept([chat], {"of": {}})
     assert [each.reason for each in dropped] == ["too-short"]
 

@@ -24,7 +24,9 @@ from tests.synthesize.chaos import PRICE, answer
 KEY = "sk-test-5f2b7a90c1d34e"
 
 
-def yaml(folder: Path, url: str, *, count: int = 60, budget: str = "", endpoint: str = "", more: str = "") -> str:
+def yaml(
+    folder: Path, url: str, *, count: int = 60, budget: str = "", endpoint: str = "", more: str = "", timeout: int = 60
+) -> str:
     """A pipeline of some shards of seeds and a step that rewords them."""
     lines = [json.dumps({"text": f"This is row {i} of the seeds, with a few words to reword."}) for i in range(count)]
     (folder / "seeds.jsonl").write_text("\n".join(lines))
@@ -32,7 +34,7 @@ def yaml(folder: Path, url: str, *, count: int = 60, budget: str = "", endpoint:
     size = sum(map(len, lines)) // 4
     return f"""
 name: made
-endpoints: {{large: {{url: "{url}", model: m, timeout: 3, patience: 20{endpoint}}}}}
+endpoints: {{large: {{url: "{url}", model: m, timeout: {timeout}, patience: 20{endpoint}}}}}
 prices: {folder}/prices.yaml
 {budget}
 {more}
@@ -87,7 +89,7 @@ def test_a_run_stops_under_its_cap_and_pays_only_for_the_rest_when_it_is_raised(
 
 def test_a_replay_with_the_network_off_gives_the_same_bytes(tmp_path: Path) -> None:
     with serve(answer=answer, faults=Faults.all(0.01), latency=0.005) as server:
-        text = yaml(tmp_path, server.url)
+        text = yaml(tmp_path, server.url, timeout=3)
         first = run_yaml(tmp_path / "one", text)
         url = server.url
     # The server is gone: nobody could answer.
