@@ -24,6 +24,7 @@ import curate.select.features
 import curate.select.step
 import curate.synthesize.answer
 import curate.synthesize.config
+import curate.synthesize.gather_step
 import curate.synthesize.route_step
 import curate.synthesize.step
 import curate.synthesize.student_step
@@ -92,6 +93,11 @@ KINDS: dict[str, Kind[Any]] = {
         curate.verify.calibrate_step.run,
     ),
     "judge": Kind(curate.verify.judge.VERSION, curate.verify.judge.parse, ask=curate.verify.judge.run),
+    "gather": Kind(
+        curate.synthesize.gather_step.VERSION,
+        functools.partial(validate, curate.synthesize.gather_step.GatherConfig),
+        curate.synthesize.gather_step.run,
+    ),
     "release": Kind(curate.release.step.VERSION, curate.release.step.parse, curate.release.step.run),
 }
 
