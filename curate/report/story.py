@@ -17,7 +17,7 @@ from curate.report.picks import LEFT
 from curate.summary import Funnel, funnel
 
 # What decides of rows, those first that stand later in a pipeline.
-_JUDGES = ("select", "filter", "dedup")
+_JUDGES = ("select", "filter", "calibrate", "dedup")
 _TEXT = ("read", "clean", "answer", "synthesize")
 # What leaves no rows of its own: a model, or what students say of rows that tested them.
 _NO_ROWS = ("train", "student")

@@ -185,7 +185,8 @@ def _read_fates(made: Dataset) -> _Told:
 
 def _facts(fates: Fates, told: _Told) -> Iterator[tuple[str, str]]:
     yield "rows made", number(fates.made)
-    if told.per_row:
+    # A pool admits some of the rows alone: what each prompt gave to it is not told.
+    if told.per_row and sum(rows * times for rows, times in told.per_row.items()) == fates.made:
         counts = sorted(told.per_row)
         each = number(counts[0]) if len(counts) == 1 else f"{number(counts[0])} to {number(counts[-1])}"
         yield f"made of one {fates.what.removesuffix('s')}", each

@@ -83,10 +83,10 @@ class Template:
 
     def __post_init__(self) -> None:
         try:
-            names = meta.find_undeclared_variables(_ENVIRONMENT.parse(self.text))
+            names = _names(self.text)
         except TemplateError as error:
             raise BadTemplate(f"is no template: {error}") from None
-        object.__setattr__(self, "names", frozenset(names))
+        object.__setattr__(self, "names", names)
 
     def render(self, row: Mapping[str, object]) -> str:
         """The text for a row.
@@ -116,11 +116,11 @@ class Expression:
 
     def __post_init__(self) -> None:
         try:
-            names = meta.find_undeclared_variables(_ENVIRONMENT.parse("{{ " + self.text + " }}"))
+            names = _names("{{ " + self.text + " }}")
             _compiled(self.text)
         except TemplateError as error:
             raise BadTemplate(f"is no expression: {error}") from None
-        object.__setattr__(self, "names", frozenset(names))
+        object.__setattr__(self, "names", names)
 
     def value(self, row: Mapping[str, object]) -> object:
         """The value for a row.
@@ -134,6 +134,11 @@ class Expression:
             return value
         except _FAILS as error:
             raise CannotRender(" ".join(str(error).split())[:200]) from None
+
+
+@functools.cache
+def _names(text: str) -> frozenset[str]:
+    return frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
 
 
 @functools.cache

@@ -180,7 +180,7 @@ def test_limits_that_make_no_sense_are_refused() -> None:
 
 
 def test_where_the_kernel_does_not_hold_it_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.verify.code.kernel_fences", lambda: False)
+    monkeypatch.setattr(sys.modules[code.__module__], "kernel_fences", lambda: False)
     with pytest.raises(ConfigError, match="sandbox: hook"):
         code()
     assert Outcome("ok", "").passed
