@@ -84,6 +84,9 @@ def runaway(text: str) -> bool:
     more that is the same up to 32 characters, 8 times or more (white space, rulers, words without spaces); or half of
     all runs of 5 words, in a text of 32 words or more, that were there before.
     """
+    # 32 words have so many characters at least, and 256 of them are more.
+    if len(text) < (2 * _WORD_LEAST - 1 if text.isascii() else _WORD_LEAST):
+        return False
     return bool(_repeats([text])[2][0])
 
 

@@ -48,6 +48,7 @@ MARKERS = (
 )
 _MARKER = re.compile("|".join(map(re.escape, MARKERS)), re.IGNORECASE)
 
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 _OPENING = 240  # characters in which a refusal begins
 _SHORT = 400  # characters of an answer that is looked at as a whole
 
@@ -158,7 +159,23 @@ def copied_prompt(*, column: str = "text", prompt: str = "prompt", words: int = 
 
 def copies_prompt(text: str, prompt: str, *, words: int = 12, share: float = 0.5) -> bool:
     """Whether a text has one of `MARKERS`, or takes that share of its words or more from the prompt, in long runs."""
-    return _MARKER.search(text) is not None or bool(_copied([text], [prompt], words)[0] >= share)
+    if _MARKER.search(text) is not None:
+        return True
+    return may_copy(text, prompt, words) and bool(_copied([text], [prompt], words)[0] >= share)
+
+
+def may_copy(text: str, prompt: str, words: int) -> bool:
+    """Whether a text may have a run of so many words of the prompt: a quick look that misses none.
+
+    The words of ASCII text are made of letters, digits and few signs, so that as many runs of those must be in both.
+    """
+    if not text.isascii():
+        return True
+    own = _ASCII_WORD.findall(text.lower())
+    if len(own) < words:
+        return False
+    others = set(_ASCII_WORD.findall(prompt.lower()))
+    return sum(each in others for each in own) >= words
 
 
 def _plain(text: str) -> str:
