@@ -103,6 +103,7 @@ def render_card(facts: Facts) -> str:
         rows=facts.release.rows,
         rejected=sum(each.entry.rows or 0 for each in facts.of(REJECTED)),
         records=facts.funnel.records,
+        made=facts.funnel.made,
         lines=funnel_table(facts),
         rules=_rules(facts.steps),
         columns=[(field.name, str(field.type)) for field in facts.schemas[DEFAULT]],
