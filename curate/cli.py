@@ -130,7 +130,7 @@ def _show_plan(pipeline: Pipeline, root: str) -> None:
         state = f"done{rows}" if planned.done else "to do"
         reads = f"  <- {', '.join(planned.needs)}" if planned.needs else ""
         digest = planned.digest[:8] if planned.digest else "after its inputs"
-        _print(f"  {planned.node.name:<14} {planned.node.kind:<8} {digest:<17} {state}{reads}")
+        _print(f"  {planned.node.name:<14} {planned.node.kind:<11} {digest:<17} {state}{reads}")
         if planned.cost is not None:
             cost = planned.cost
             money = f"; about {dollars(cost.likely)}, {dollars(cost.worst)} at most" if cost.worst else ""
@@ -150,7 +150,7 @@ def status(
             state = f"done   {each.dataset.rows:>10,} rows" if each.dataset.rows else "done"
         else:
             state = f"at work, {each.tasks:,} tasks done" if each.tasks else "to do"
-        _print(f"  {each.step:<14} {each.kind:<8} {state}")
+        _print(f"  {each.step:<14} {each.kind:<11} {state}")
     for line in summary_lines(open_run(run)):
         _print(line)
 

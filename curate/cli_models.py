@@ -66,13 +66,17 @@ def bill(run: RunArgument) -> None:
     for head in ("model", "attempts", "requests", "tokens", "at most"):
         table.add_column(head, justify="left" if head == "model" else "right")
     paths = _ledgers(run)
+    spent = spent_so_far(files.join(run, LEDGER))
+    if not spent:
+        console.print("nothing was spent: every answer was on record before", markup=False)
+        return
     attempts: dict[str, dict[str, int]] = {}
     for path in paths:
         for model, states in states_in(path).items():
             known = attempts.setdefault(model, {})
             for state, count in states.items():
                 known[state] = known.get(state, 0) + count
-    for model, amount in sorted(spent_so_far(files.join(run, LEDGER)).items()):
+    for model, amount in sorted(spent.items()):
         told = ", ".join(f"{count:,} {state}" for state, count in sorted(attempts[model].items()))
         table.add_row(model, told, f"{amount.requests:,}", f"{amount.tokens:,}", dollars(amount.money))
     console.print(table, markup=False)

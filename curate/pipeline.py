@@ -335,4 +335,4 @@ def _told(dataset: Dataset, there: bool, seconds: float) -> str:
     if "kept" in manifest.counts:
         parts.append(f"{manifest.counts['kept']:,} kept")
     parts.append("already done" if there else f"{seconds:.1f} s")
-    return f"{manifest.step:<12} {manifest.kind:<8} {' · '.join(parts)}"
+    return f"{manifest.step:<12} {manifest.kind:<11} {' · '.join(parts)}"

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 # Between two looks at what goes on within a task: on a bar, and as lines.
-_BAR_SECONDS, _LINE_SECONDS = 1.0, 30.0
+_BAR_SECONDS, _LINE_SECONDS = 3.0, 30.0
 
 Style: TypeAlias = Literal["auto", "plain", "json", "quiet"]
 Event: TypeAlias = "dict[str, str | int | float]"

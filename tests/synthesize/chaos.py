@@ -17,14 +17,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.generate.prices import DOLLAR
 from curate.generate.recorded import find_ledgers
 from curate.pipeline import open_run
 from curate.shards import read_shard
-from tests.llm.faults import Faults
+from tests.llm.faults import BILLED, Faults
 from tests.llm.server import Billed, Server, serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,10 +134,14 @@ def children(parent: int) -> list[int]:
     return sorted(found)
 
 
-def chaos(folder: Path, rows: int, kills: int, *, seed: int = 0, workers: int = 2, usd: float = 5.0) -> Told:
-    """Kill a run so often, then let it end; what is left of it."""
+def chaos(
+    folder: Path, rows: int, kills: int, *, seed: int = 0, workers: int = 2, usd: float = 5.0, billed: bool = True
+) -> Told:
+    """Kill a run so often, then let it end; what is left of it. Without `billed` no fault bills what nobody sees."""
     chance = random.Random(seed)
     faults = Faults.all(0.02, seconds=4.0)
+    if not billed:
+        faults = replace(faults, **dict.fromkeys(BILLED, 0.0))
     with serve(answer=answer, faults=faults, prices={"m": PRICE}, latency=0.05) as server:
         config = write_input(folder, rows, server.url, usd)
         killed = 0
@@ -221,9 +225,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unbilled", action="store_true", help="leave out the faults that bill what nobody sees")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = chaos(Path(folder), args.rows, args.kills, seed=args.seed)
+        found = chaos(Path(folder), args.rows, args.kills, seed=args.seed, billed=not args.unbilled)
         check(found, args.rows, 5.0, 2)
         print(report(found))
 
