@@ -39,6 +39,7 @@ from curate.select.turns import Over, take_over_tasks
 from curate.shards import read_shard
 from curate.step import Job, Receipt
 from curate.text.batch import TextBatch
+from curate.text.bm25 import K1, B, inverse_document_frequency, word_weights
 
 Keys = npt.NDArray[np.uint64]
 # Examples, and words of rows, that are multiplied at once: 16 MB.
@@ -57,8 +58,8 @@ class Bm25(Targeted):
     """
 
     part: Part = "question"
-    k1: Annotated[float, Field(ge=0)] = 1.5
-    b: Annotated[float, Field(ge=0, le=1)] = 0.75
+    k1: Annotated[float, Field(ge=0)] = K1
+    b: Annotated[float, Field(ge=0, le=1)] = B
     over_examples: Literal["mean", "max"] = "mean"
     over_tasks: Over = "max"
 
@@ -183,7 +184,7 @@ def _corpus(scratch: str, shards: Sequence[str], words: int, k1: float, b: float
         having += np.bincount(counts["term"], minlength=words)
         rows += len(counts["length"])
         length += int(counts["length"].sum())
-    return _Corpus(np.log1p((rows - having + 0.5) / (having + 0.5)), length / max(1, rows), k1, b)
+    return _Corpus(inverse_document_frequency(rows, having), length / max(1, rows), k1, b)
 
 
 class _Score:
@@ -196,7 +197,7 @@ class _Score:
         counts = _load(self._scratch, task.name, "words")
         term, times, corpus = counts["term"], counts["times"].astype(np.float64), self._corpus
         length = counts["length"][counts["row"]] / corpus.mean
-        weights = corpus.idf[term] * times * (corpus.k1 + 1) / (times + corpus.k1 * (1 - corpus.b + corpus.b * length))
+        weights = word_weights(corpus.idf[term], times, length, corpus.k1, corpus.b)
         rows = len(counts["length"])
         scores = np.zeros((len(self._queries.sizes), rows))
         nearest = np.zeros((len(self._queries.sizes), rows), np.int64)

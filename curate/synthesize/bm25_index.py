@@ -21,10 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.batch import TextBatch, Words
+from curate.text.bm25 import K1, B, inverse_document_frequency, word_weights
 from curate.text.native import Chars, Floats, Ints, Keys
-
-# How soon a word that comes again stops counting, and how much long texts are marked down.
-K1, B = 1.5, 0.75
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,8 @@ class Bm25Builder:
             begin = np.cumsum(each.having) - each.having
             to = np.repeat(free[term] - begin, each.having) + np.arange(len(each.row))
             row[to] = each.row
-            weight[to] = np.repeat(idf[term], each.having) * term_frequency(each.times, relative[each.row])
+            of_word = np.repeat(idf[term], each.having)
+            weight[to] = word_weights(of_word, each.times.astype(np.float64), relative[each.row], K1, B)
             free[term] += each.having
         return Bm25Index(self._rows, words, at, row, weight)
 
@@ -130,23 +129,6 @@ class Bm25Builder:
 def hashed_words(texts: Sequence[str]) -> Words:
     """The words of texts, in lower case."""
     return TextBatch.of([text.lower() for text in texts]).words("uax29")
-
-
-def inverse_document_frequency(rows: int, having: Ints) -> Floats:
-    """ln(1 + (N - n + 0.5) / (n + 0.5)) of words that `having` of all `rows` texts have."""
-    weights: Floats = np.log1p((rows - having + 0.5) / (having + 0.5))
-    return weights
-
-
-def term_frequency(times: Chars, relative: Floats) -> Floats:
-    """What f times a word count: f * (k1 + 1) / (f + k1 * (1 - b + b * |d| / mean |d|)).
-
-    Args:
-        times: f, how often a text has a word.
-        relative: |d| / mean |d|, its words over those of the mean text.
-    """
-    weights: Floats = times * (K1 + 1) / (times + K1 * (1 - B + B * relative))
-    return weights
 
 
 def _differs(values: Keys | Chars) -> npt.NDArray[np.bool_]:
