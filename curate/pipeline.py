@@ -169,7 +169,7 @@ class Pipeline:
             with files.atomic_output(files.join(folder, RESOLVED)) as out:
                 out.write(yaml.safe_dump(self.document.data, sort_keys=False, allow_unicode=True).encode())
             for node, line in zip(self.nodes, record, strict=True):
-                step = self._step(node, done, known, _Asking(folder, replay, engine.host))
+                step = self._step(node, done, known, _Asking(folder, replay, engine))
                 line["folder"] = os.path.basename(step.folder(folder))
                 with files.atomic_output(files.join(folder, RECORD)) as out:
                     out.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
@@ -301,11 +301,11 @@ def open_run(run: str) -> dict[str, Dataset]:
 
 @dataclass(frozen=True)
 class _Asking:
-    """How models are asked in a run: its folder, whether they are at all, and this machine as workers see it."""
+    """How models are asked in a run: its folder, whether they are at all, and where the workers are."""
 
     folder: str
     replay: bool
-    host: str
+    engine: Engine
 
 
 def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
@@ -314,7 +314,7 @@ def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | No
     assert kind.ask is not None and asking is not None
     folder = files.join(asking.folder, LEDGER)
     with (
-        open_access(means, folder, replay=asking.replay, host=asking.host) as access,
+        open_access(means, folder, replay=asking.replay, host=asking.engine.host) as access,
         job.watch(functools.partial(told_so_far, folder, job.step.name)),
     ):
         return kind.ask(job, config, access)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from curate.config import parse
-from curate.pipeline import Pipeline
+from curate.generate.prices import load_prices
+from curate.pipeline import Pipeline, open_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.name)
+PIPELINES = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if "\nsteps:" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda p: p.name)
 def test_every_config_is_valid(path: Path) -> None:
     assert Pipeline.load(str(path)).nodes
+
+
+def test_the_prices_that_come_along_can_be_read() -> None:
+    assert load_prices(str(ROOT / "configs" / "prices.yaml"))["gpt-4o-mini"].prompt == 150_000
 
 
 def test_the_pipeline_of_the_readme_is_valid() -> None:
@@ -40,3 +50,16 @@ def test_the_quickstart_keeps_the_good_and_drops_the_spoilt(tmp_path: Path) -> N
     found = re.search(r"precision ([\d.]+), recall ([\d.]+)", done.stdout)
     assert found
     assert float(found[1]) > 0.92 and float(found[2]) > 0.96
+
+
+@pytest.mark.slow
+def test_the_quickstart_of_synthesis_asks_nobody_and_the_student_learns(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    command = [sys.executable, "-m", "curate", "run", "configs/quickstart/questions.yaml", "--replay"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    student = open_run(str(tmp_path / "runs" / "quickstart-questions"))["student"]
+    table: Any = student.manifest.details["table"]
+    alone, made, _ = (line["accuracy"] for line in table)
+    assert made > alone + 0.15
