@@ -34,7 +34,7 @@ LOG = "events.jsonl"
 
 app = typer.Typer(
     name="curate",
-    help="Score, filter and release training data: reproducible Parquet, on a laptop or on Ray.",
+    help="Score, filter, select, synthesise and release training data: reproducible Parquet, on a laptop or on Ray.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

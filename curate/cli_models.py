@@ -7,6 +7,7 @@ curate ledger bill runs/demo
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from curate.synthesize.recipe import load_recipe, names, source
 
 ledger = typer.Typer(no_args_is_help=True, help="What a run asked of models: its bill, and its answers as a file.")
 
+_NAME = 18  # characters for a recipe's name
 RunArgument = Annotated[str, typer.Argument(help="The folder of a run, as runs/demo.", metavar="RUN")]
 
 
@@ -41,14 +43,14 @@ def recipes(
         load_recipe(name)
         console.print(source(name) if not name.endswith((".yaml", ".yml")) else "", markup=False, end="")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("recipe", "from -> to", "reads", "set"):
-        table.add_column(head, overflow="fold")
+    wide = max(40, min(100, console.width) - _NAME)
     for each in names():
         recipe = load_recipe(each)
         reads = ", ".join([*recipe.needs, *(f"({column})" for column in recipe.optional)]) or "nothing"
-        table.add_row(each, recipe.about, reads, ", ".join(recipe.params) or "-")
-    Console(highlight=False, width=max(100, console.width)).print(table, markup=False)
+        told = f"reads {reads}" + (f"; set {', '.join(recipe.params)}" if recipe.params else "")
+        lines = [*textwrap.wrap(recipe.about, wide), *textwrap.wrap(told, wide)]
+        for i, line in enumerate(lines):
+            console.print(f"{each if i == 0 else '':<{_NAME}}{line}", markup=False)
 
 
 def _ledgers(run: str) -> list[str]:
