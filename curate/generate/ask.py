@@ -222,8 +222,7 @@ class Ask:
             down = time.monotonic() - max(each for each in since if each is not None)
             if down > endpoint.patience:
                 self._stopped = RunError(
-                    f"endpoint {name} has not answered for {down:.0f} s ({self._last.get(name)}); see whether it runs,"
-                    " and run the same command again"
+                    f"endpoint {name} has not answered for {down:.0f} s ({self._last.get(name)}); see whether it runs"
                 )
                 raise self._stopped
 

@@ -17,13 +17,13 @@ from typing import TypeAlias, cast
 import jsonschema
 import orjson
 from pydantic import Field, model_validator
-from referencing import Registry
 
 from curate.config import Model
 from curate.digest import Plain
+from curate.errors import ConfigError
 from curate.generate.request import Completion
 from curate.generate.stream import RUNAWAY
-from curate.verify.form import runaway
+from curate.verify.form import runaway, schema_checker
 from curate.verify.refusal import is_refusal
 
 Parser: TypeAlias = "Callable[[str], Plain]"
@@ -103,9 +103,9 @@ class Answer(Model):
             raise ValueError("expected one of text, json, tags, list, pairs")
         if self.json_schema is not None:
             try:
-                jsonschema.Draft202012Validator.check_schema(self.json_schema)
-            except jsonschema.SchemaError as error:
-                raise ValueError(f"json: is no JSON schema: {error.message}") from None
+                schema_checker(self.json_schema)
+            except ConfigError as error:
+                raise ValueError(f"json: {error}") from None
         return self
 
     def parser(self) -> Parser:
@@ -114,9 +114,7 @@ class Answer(Model):
 
     def _form(self) -> Parser:
         if self.json_schema is not None:
-            # With a registry of its own, which is empty, it fetches nothing.
-            validator = jsonschema.Draft202012Validator(self.json_schema, registry=Registry())
-            return functools.partial(_json, validator)
+            return functools.partial(_json, schema_checker(self.json_schema))
         if self.tags is not None:
             return functools.partial(_tags, self.tags)
         if self.items is not None:

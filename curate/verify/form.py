@@ -9,7 +9,7 @@ words, a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from curate.digest import Plain
 from curate.errors import ConfigError
@@ -103,7 +104,7 @@ def schema(*, column: str, fits: dict[str, Plain] | str) -> Verifier:
     Raises:
         ConfigError: the schema is not one, or refers to what it does not have.
     """
-    checker = _checker(fits)
+    checker = schema_checker(fits)
 
     def verify(batch: VerifyBatch) -> Columns:
         errors = [None if text is None else _misfit(checker, text) for text in batch.texts(column)]
@@ -138,27 +139,40 @@ def _repeated(words: Hashed) -> npt.NDArray[np.float64]:
     return (every.sizes - as_sets(every).sizes) / np.maximum(every.sizes, 1)
 
 
-def _checker(schema: dict[str, Plain] | str) -> Draft202012Validator:
+def schema_checker(schema: dict[str, Plain] | str) -> Draft202012Validator:
+    """What checks values against a JSON schema (draft 2020-12), or its JSON.
+
+    Raises:
+        ConfigError: the schema is not one, or refers to what it does not have.
+    """
     try:
         known = orjson.loads(schema) if isinstance(schema, str) else schema
         Draft202012Validator.check_schema(known)
-        _check_references(known)
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"schema: is not JSON: {error}; give an object, or its JSON") from None
     except SchemaError as error:
         raise ConfigError(f"schema: is not a JSON schema: {error.message}; mend it") from None
     # With a registry of its own, which is empty, it fetches nothing.
+    whole = DRAFT202012.create_resource(known)
+    resolver = Registry().with_resource("", whole).resolver()
+    for reference in _references(known):
+        if not reference.startswith("#"):
+            raise ConfigError(f"schema: refers to {reference}, which is not fetched; put it under $defs")
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise ConfigError(f"schema: refers to {reference}, which it does not have; mend it") from None
     return Draft202012Validator(known, registry=Registry())
 
 
-def _check_references(schema: Plain) -> None:
-    """See that a schema refers to nothing outside of itself."""
+def _references(schema: Plain) -> Iterator[str]:
+    """What a schema refers to."""
     for key, value in schema.items() if isinstance(schema, dict) else ():
-        if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
-            raise ConfigError(f"schema: refers to {value}, which is not fetched; put it under $defs")
+        if key == "$ref" and isinstance(value, str):
+            yield value
     values = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
     for each in values:
-        _check_references(each)
+        yield from _references(each)
 
 
 def _misfit(checker: Draft202012Validator, text: str) -> str:
@@ -167,10 +181,7 @@ def _misfit(checker: Draft202012Validator, text: str) -> str:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return f"not JSON: {error}"
-    try:
-        found = best_match(checker.iter_errors(value))
-    except Unresolvable as error:
-        raise ConfigError(f"schema: refers to {error.ref}, which it does not have; mend it") from None
+    found = best_match(checker.iter_errors(value))
     if found is None:
         return ""
     return f"{found.json_path}: {' '.join(found.message.split())}"[:500]

@@ -270,3 +270,18 @@ def test_an_answer_that_need_not_be_whole_may_be_cut_off() -> None:
 def test_an_answer_about_an_apology_is_no_refusal() -> None:
     text = "1. He said that he was sorry for the rain.\n2. She could not help but laugh."
     assert check(completion(text), whole=True) == text
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/none", "https://example.org/x.json", "other.json"])
+def test_a_schema_that_refers_to_what_it_has_not_is_refused_before_anything_is_asked(reference: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": reference}}}
+    with pytest.raises(ValueError, match="json: schema: refers to"):
+        Answer.model_validate({"json": schema})
+
+
+def test_a_schema_may_refer_to_its_own_definitions() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/word"}}, "$defs": {"word": {"type": "string"}}}
+    parse = Answer.model_validate({"json": schema}).parser()
+    assert parse('{"a": "b"}') == {"a": "b"}
+    with pytest.raises(Rejected, match="schema"):
+        parse('{"a": 1}')
