@@ -18,6 +18,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from curate import bits as modes
 from curate import cli_frontier, cli_models, files
 from curate.dataset import Dataset
 from curate.engine import Engine, Resources
@@ -95,18 +96,26 @@ def run(
     replay: Annotated[
         bool, typer.Option("--replay", help="Ask no model: recorded answers alone, and no network.")
     ] = False,
+    bits: Annotated[
+        modes.Mode | None,
+        typer.Option(help="Of neural models: this kind of processor's, or the same on any x86-64 with AVX2 (slower)."),
+    ] = None,
 ) -> None:
     """Run a pipeline, or go on with one that was stopped.
 
     What is done is never done twice: outputs are named by a digest of their step, its config and its inputs.
     """
+    if bits == "portable" and modes.mode() != "portable":
+        modes.restart(["-m", "curate", *sys.argv[1:]])
     pipeline = Pipeline.load(config, set_ or [])
     if dry_run:
         _show_plan(pipeline, root)
         return
     folder = pipeline.folder(root)
     files.make_folder(folder)
-    resources = Resources(workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going)
+    resources = Resources(
+        workers=workers, gpus=gpus, retries=retries, timeout=timeout, keep_going=keep_going, bits=bits
+    )
     with _log(folder) as log, _engine(on, address) as engine, Progress(progress.value, log) as shown:
         outputs = pipeline.run(root, engine, resources, shown, replay=replay)
         for line in summary_lines(outputs):

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from curate import files
+from curate.bits import Bits
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError
 from curate.shards import QUARANTINE, Shard, read_schema, read_shard, unify
@@ -39,11 +40,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a step did, without time, host or path: the same for every run of the same step.
+    """What a step did, without time, host or path: the same for every run of the same step on one kind of processor.
 
     `rows_in` rows came in; each is in a shard, in the quarantine, dropped (with its reason), in a failed shard, or
     absent from another input (it was quarantined there). `added` rows are in the shards beyond one for each row that
-    came in: a step that makes rows may make several of one.
+    came in: a step that makes rows may make several of one. `bits` says how the neural models computed that the step
+    used, if it did; it bears no identity.
     """
 
     step: str
@@ -63,6 +65,7 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     failed: tuple[Failure, ...] = ()
     added: int = 0
+    bits: tuple[Bits, ...] = ()
 
     @property
     def rules(self) -> list[dict[str, Plain]]:

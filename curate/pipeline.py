@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import yaml
 
-from curate import files
+from curate import bits, files
 from curate.config import BadValue, Document, check_whole_numbers, load
 from curate.dataset import MANIFEST, Dataset
 from curate.digest import Plain
@@ -152,9 +152,11 @@ class Pipeline:
         Raises:
             CurateError: what is wrong and what to do; what was done is kept.
         """
+        bits.check(resources.bits)
         folder = self.folder(root)
         files.make_folder(folder)
         done: dict[str, Dataset] = {}
+        computed: set[bits.Bits] = set()
         record: list[dict[str, str]] = [{"step": node.name, "kind": node.kind, "folder": ""} for node in self.nodes]
         if not replay:
             try:
@@ -176,7 +178,7 @@ class Pipeline:
                 started = time.monotonic()
                 there = files.exists(files.join(step.folder(folder), MANIFEST))
                 try:
-                    done[node.name] = execute(step, folder, engine, resources, progress)
+                    done[node.name] = execute(step, folder, engine, resources, progress, computed)
                 except BadValue as error:
                     raise self.document.locate(error) from None
                 progress.line(_told(done[node.name], there, time.monotonic() - started))

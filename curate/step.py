@@ -20,7 +20,7 @@ import fsspec
 import orjson
 from pydantic import TypeAdapter
 
-from curate import files
+from curate import bits, files
 from curate.config import Model, Path
 from curate.dataset import MANIFEST, Dataset, Failure, Manifest, write_manifest
 from curate.digest import Plain, digest_of
@@ -30,6 +30,7 @@ from curate.progress import Progress
 from curate.shards import QUARANTINE, Shard
 
 RECEIPTS = ".receipts"
+BITS = "bits"
 GO_ON = "what is done is kept: run the same command again"
 
 
@@ -163,8 +164,12 @@ class Job:
         """A folder for what passes between the stages of a step; gone when the step is done."""
         return files.join(self.folder, RECEIPTS, "scratch")
 
-    def __init__(self, step: Step, folder: str, engine: Engine, resources: Resources, progress: Progress) -> None:
-        self.step, self.folder = step, folder
+    def __init__(
+        self, step: Step, folder: str, engine: Engine, resources: Resources, progress: Progress, known: set[bits.Bits]
+    ) -> None:
+        self.step, self.folder, self._known = step, folder, known
+        self.noted = files.join(folder, RECEIPTS, BITS)
+        known.update(bits.noted(self.noted))
         self.inputs, self.models = step.inputs, step.models
         self._engine, self._resources, self._progress = engine, resources, progress
         self.failed: list[Failure] = []
@@ -183,8 +188,9 @@ class Job:
                 done[task.name] = _RECEIPT.validate_json(files.read_bytes(files.join(folder, f"{task.name}.json")))
         missing = [task for task in tasks if task.name not in done]
         label = self.step.name if stage == "" else f"{self.step.name}/{stage}"
+        noting = bits.Noting(make, self.noted)
         with self._progress.step(label, len(tasks), len(done)) as advance:
-            outcomes = self._engine.map(make, missing, resources=self._resources, label=label)
+            outcomes = self._engine.map(noting, missing, resources=self._resources, label=label)
             with contextlib.closing(outcomes):
                 for outcome in outcomes:
                     task = missing[outcome.index]
@@ -197,7 +203,18 @@ class Job:
                         out.write(orjson.dumps(_RECEIPT.dump_python(receipt, mode="json")))
                     done[task.name] = receipt
                     advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
+                    if outcome.index == 0:
+                        self.compare_bits()
+        self.compare_bits()
         return [done[task.name] for task in tasks if task.name in done]
+
+    def compare_bits(self) -> None:
+        """Say it where the step's models computed on another kind of processor than those of the run before."""
+        now = bits.noted(self.noted)
+        told = bits.change(self._known, now)
+        if told:
+            self._progress.line(f"{self.step.name}: {told}")
+        self._known.update(now)
 
     def watch(self, told: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
         """Show what `told` says while a block lasts, see `Progress.watch`."""
@@ -233,23 +250,35 @@ class Job:
         self._progress.line(f"{self.step.name}: {task.name} was given up: {error}")
 
 
-def execute(step: Step, root: str, engine: Engine, resources: Resources, progress: Progress) -> Dataset:
-    """Run a step, or open its output where it stands.
+def execute(
+    step: Step,
+    root: str,
+    engine: Engine,
+    resources: Resources,
+    progress: Progress,
+    known: set[bits.Bits] | None = None,
+) -> Dataset:
+    """Run a step, or open its output where it stands; what its models computed on is added to `known`, the run's.
 
     Raises:
         CurateError: with the step and the shard, and what to do.
     """
     folder = step.folder(root)
+    known = set() if known is None else known
     if files.exists(files.join(folder, MANIFEST)):
         _remove_receipts(folder)
         progress.event("step-done", step=step.name, cached=1)
-        return Dataset.open(folder)
+        dataset = Dataset.open(folder)
+        known.update(dataset.manifest.bits)
+        return dataset
     files.make_folder(folder)
     _remove_leftovers(folder)
     started = time.monotonic()
-    job = Job(step, folder, engine, resources, progress)
+    job = Job(step, folder, engine, resources, progress, known)
     try:
-        result = step.run(job)
+        with bits.noting(job.noted):
+            result = step.run(job)
+        job.compare_bits()
         rows_lost = sum(f.rows for f in job.failed)
         dataset = write_manifest(
             folder,
@@ -271,6 +300,7 @@ def execute(step: Step, root: str, engine: Engine, resources: Resources, progres
                 files=dict(result.files),
                 failed=tuple(job.failed),
                 added=sum(r.added for r in result.receipts),
+                bits=bits.noted(job.noted),
             ),
         )
     except OSError as error:

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from curate import bits
 from curate.engine import Engine
+
+# As a process that loads a model does, before a test can use torch.
+bits.settle()
 
 # How long an example takes says nothing: the first call of a kernel compiles it, and machines are busy.
 settings.register_profile("curate", deadline=None)

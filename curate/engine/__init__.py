@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from curate.bits import Mode
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -25,6 +27,7 @@ class Resources:
         retries: how often an item is given to another worker after a crash or a timeout.
         timeout: seconds one item may take; None waits for ever.
         keep_going: whether a shard that failed for good is listed in the manifest instead of stopping the run.
+        bits: of neural models, see `curate.bits`; None for what the environment says.
     """
 
     workers: int | None = None
@@ -32,6 +35,7 @@ class Resources:
     retries: int = 2
     timeout: float | None = None
     keep_going: bool = False
+    bits: Mode | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from curate import bits
 from curate.engine import Outcome, Resources
 from curate.engine.local import Worker
 from curate.errors import RunError, describe
@@ -89,7 +90,13 @@ class RayEngine:
         size = max(1, min(resources.workers or there, len(items)))
         make_ref = ray.put(make)
         hire: Any = ray.remote(Worker).options(
-            num_cpus=1, num_gpus=resources.gpus, max_restarts=0, scheduling_strategy="SPREAD", name=None
+            num_cpus=1,
+            num_gpus=resources.gpus,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+            name=None,
+            # Read when numpy is imported, which an actor's process does before it can be told.
+            runtime_env={"env_vars": bits.PORTABLE} if bits.mode() == "portable" else None,
         )
         waiting, lost = deque(range(len(items))), [0] * len(items)
         idle: list[ActorHandle[Any]] = [hire.remote(make_ref) for _ in range(size)]

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ModelError
+from curate.neural.batching import LANES, padded, shaped_batches
 from curate.neural.device import Device, choose, require, threads
 from curate.neural.folder import Tokenizer, check_folder, context_of, load_model, load_tokenizer, read_config, told
-from curate.neural.windows import padded
 
 if TYPE_CHECKING:
     import torch
@@ -77,16 +77,11 @@ class Classifier:
         """
         found = np.zeros((len(sequences), len(self.labels)))
         alone = self.device == "cpu" or self.pad is None
-        groups: dict[int, list[int]] = {}
-        for i, each in enumerate(sequences):
-            length = len(each["input_ids"])
-            groups.setdefault(length if alone else padded(length, self.context or length + 8), []).append(i)
+        lengths = [len(each["input_ids"]) for each in sequences]
+        shapes = [(each if alone else padded(each, self.context or each + 8),) for each in lengths]
         with threads(1):
-            for length in sorted(groups, reverse=True):
-                rows = 1 if alone else max(1, batch_tokens // length)
-                for at in range(0, len(groups[length]), rows):
-                    some = groups[length][at : at + rows]
-                    found[some] = self._logits([sequences[i] for i in some], length)
+            for (length,), some in shaped_batches(shapes, batch_tokens, grain=0 if alone else LANES):
+                found[some] = self._logits([sequences[i] for i in some], length)
         if not np.isfinite(found).all():
             raise ModelError(f"{self.path}: the model gives a sequence no finite number; get it again")
         return found

@@ -8,24 +8,34 @@ with threads(1):
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import importlib
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Literal
 
+from curate import bits
 from curate.errors import ModelError
 
 Device = Literal["auto", "cpu", "cuda"]
+_AVX2, _STRICT = 10, 0x10000  # MKL_CBWR_AVX2, MKL_CBWR_STRICT
+# Shapes of products, inputs and outputs, at which libraries change their kernels, and numbers of rows.
+_SHAPES = ((16, 16), (33, 37), (64, 256), (100, 37), (384, 64), (384, 384), (96, 1000), (500, 3))
+_ROWS = (1, 2, 3, 5, 7, 8, 13, 16, 24, 40)
+_TOTAL = 80
 
 
 def require() -> None:
-    """See that the packages of the extra `neural` are here.
+    """See that the packages of the extra `neural` are here, and compute the same bits in any company.
 
     Raises:
-        ModelError: one is not.
+        ModelError: a package is not here.
     """
     # The tokenizers' own threads compete with the workers, and warn at every process that starts later.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    bits.settle()
     for name in ("torch", "transformers"):
         try:
             importlib.import_module(name)
@@ -36,17 +46,26 @@ def require() -> None:
 
 
 def choose(device: Device) -> str:
-    """`cpu` or `cuda`: with `auto` the GPU where there is one.
+    """`cpu` or `cuda`: with `auto` the GPU where there is one, and bits are not to be portable.
 
     Raises:
-        ModelError: a GPU was asked for and there is none.
+        ModelError: a GPU was asked for and there is none, or bits are to be portable and cannot be.
     """
     import torch
 
+    portable = bits.mode() == "portable"
     there = torch.cuda.is_available()
+    if device == "cuda" and portable:
+        raise ModelError("bits are portable on a CPU alone; set `device:` to cpu or auto, or leave out --bits portable")
     if device == "cuda" and not there:
         raise ModelError("no GPU here; set `device:` to cpu or auto")
-    return "cuda" if device != "cpu" and there else "cpu"
+    if device != "cpu" and there and not portable:
+        bits.use("cuda", torch.cuda.get_device_name())
+        return "cuda"
+    if portable:
+        _check_portable()
+    bits.use()
+    return "cpu"
 
 
 @contextlib.contextmanager
@@ -76,3 +95,63 @@ def deterministic(count: int) -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@functools.cache
+def invariant() -> bool:
+    """Whether products of matrices give a row the same bits whatever its neighbours, as far as some hundred tell.
+
+    Where MKL could and does not, as torch was used before a model was loaded, that is said as a warning, once.
+    """
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    with threads(1):
+        for inputs, outputs in _SHAPES:
+            weight = torch.randn(outputs, inputs, generator=random)
+            every = torch.randn(_TOTAL, inputs, generator=random)
+            found = torch.nn.functional.linear(every, weight)
+            for rows in _ROWS:
+                for at in range(0, _TOTAL - rows + 1, rows):
+                    some = torch.nn.functional.linear(every[at : at + rows], weight)
+                    if not torch.equal(some, found[at : at + rows]):
+                        _explain()
+                        return False
+    return True
+
+
+def _explain() -> None:
+    found = reproducibility()
+    if found is not None and not found & _STRICT and "STRICT" in os.environ.get("MKL_CBWR", ""):
+        warnings.warn(
+            "torch was used before curate loaded a model, so that products of matrices depend on their neighbours:"
+            " rows are computed one at a time, which gives the same bits and takes longer. Set MKL_CBWR=AUTO,STRICT"
+            " before Python starts, or load a model first",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def reproducibility() -> int | None:
+    """The mode of reproducibility that MKL is in, a branch and flags as its mkl_cbwr_get has them; None without MKL."""
+    import torch
+
+    try:
+        library = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so"))
+        return int(library.mkl_serv_cbwr_get(-1))
+    except (OSError, AttributeError):
+        return None
+
+
+def _check_portable() -> None:
+    """See that MKL computes as asked.
+
+    Raises:
+        ModelError: it does not, as the processor has no AVX2 or torch no MKL.
+    """
+    found = reproducibility()
+    if found is None or found & 0xFFFF != _AVX2:
+        raise ModelError(
+            "bits are portable on x86-64 processors with AVX2 and builds of torch with MKL, and this is none"
+            " (or torch was used before); leave out --bits portable"
+        )

@@ -4,8 +4,7 @@
     encoder.embed(["Some text.", ""])            # float64 (2, width); NaN for a text without a token
 
 Only the first `context` tokens of a text are read, among them those that the encoder's tokenizer adds (its first
-and last). As in `curate.neural.windows`, a text is padded to a length that follows from its own, so that on a
-CPU its company changes no bit.
+and last). On a CPU a text's company changes no bit, see `curate.neural.batching`.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ModelError
+from curate.neural.batching import batches, grain_of
 from curate.neural.device import Device, choose, require, threads
 from curate.neural.folder import Tokenizer, check_folder, context_of, load_model, load_tokenizer, read_config, told
-from curate.neural.windows import padded
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +42,7 @@ class _Model(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder, ready to embed: its folder, model, tokenizer, most tokens of a text, width and device."""
+    """An encoder, ready to embed: its folder, model, tokenizer, most tokens of a text, width, device and grain."""
 
     path: str
     model: _Model
@@ -51,6 +50,7 @@ class Encoder:
     context: int
     width: int
     device: str
+    grain: int
 
     def embed(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> Embeddings:
         """The embedding of each text, float64 (texts, width); NaN where a text has no token.
@@ -84,16 +84,12 @@ class Encoder:
     def embed_tokens(self, texts: Sequence[Sequence[int]], *, batch_tokens: int = 8192) -> Embeddings:
         """The embedding of each text from its tokens, as `embed`."""
         found = np.full((len(texts), self.width), np.nan)
-        groups: dict[int, list[int]] = {}
-        for i, tokens in enumerate(texts):
-            if len(tokens):
-                groups.setdefault(padded(len(tokens), self.context), []).append(i)
+        filled = [i for i, tokens in enumerate(texts) if len(tokens)]
+        lengths = [len(texts[i]) for i in filled]
         with threads(1):
-            for length in sorted(groups, reverse=True):
-                rows = max(1, batch_tokens // length)
-                for at in range(0, len(groups[length]), rows):
-                    some = groups[length][at : at + rows]
-                    found[some] = self._mean([texts[i] for i in some], length)
+            for length, places in batches(lengths, self.context, batch_tokens, self.grain):
+                some = [filled[each] for each in places]
+                found[some] = self._mean([texts[i] for i in some], length)
         return found
 
     def _mean(self, texts: Sequence[Sequence[int]], length: int) -> Embeddings:
@@ -130,4 +126,5 @@ def load_encoder(path: str, *, context: int, device: Device) -> Encoder:
     width = getattr(config.get_text_config(), "hidden_size", None)
     if not isinstance(width, int):
         raise ModelError(f"{path}: its config.json does not say how wide its states are; use another encoder")
-    return Encoder(path, model.to(where), tokenizer, min(context, context_of(config) or context), width, where)
+    limit = min(context, context_of(config) or context)
+    return Encoder(path, model.to(where), tokenizer, limit, width, where, grain_of(model, where))

@@ -22,6 +22,7 @@ import orjson
 
 from curate.errors import ModelError
 from curate.files import is_remote
+from curate.neural.batching import grain_of
 from curate.neural.device import Device, choose, require
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class LanguageModel:
         context: how many tokens the model may read at once; None where its config does not say.
         vocabulary: the number of logits.
         device: `cpu` or `cuda`.
+        grain: which rows may share a batch, see `curate.neural.batching.grain_of`.
     """
 
     path: str
@@ -136,6 +138,7 @@ class LanguageModel:
     context: int | None
     vocabulary: int
     device: str
+    grain: int
 
 
 def local_folder(path: str, holds: str) -> str:
@@ -226,6 +229,7 @@ def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
         context=context_of(config),
         vocabulary=rows,
         device=where,
+        grain=grain_of(model, where),
     )
 
 

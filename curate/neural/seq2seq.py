@@ -3,8 +3,8 @@
     lm = load_seq2seq("models/bart", context=1024, device="auto")
     lm.losses([("A long text.", "Short.")])      # [array([...])], one number a token of the second text
 
-The tokens that the tokenizer adds are read and scored as the others are. As in `curate.neural.windows`, both texts are
-padded to lengths that follow from their own, so that on a CPU their company changes no bit.
+The tokens that the tokenizer adds are read and scored as the others are. On a CPU the company of a pair changes no bit,
+see `curate.neural.batching`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ModelError
+from curate.neural.batching import grain_of, padded, shaped_batches
 from curate.neural.device import Device, choose, require, threads
 from curate.neural.folder import (
     Output,
@@ -28,7 +29,6 @@ from curate.neural.folder import (
     read_config,
     told,
 )
-from curate.neural.windows import padded
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,7 @@ class Seq2Seq:
         start: the token that the second text begins after.
         context: how many tokens are read of each text.
         device: `cpu` or `cuda`.
+        grain: which pairs may share a batch.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Seq2Seq:
     start: int
     context: int
     device: str
+    grain: int
 
     def losses(self, pairs: Sequence[tuple[str, str]], *, batch_tokens: int = 8192) -> list[npt.NDArray[np.float64]]:
         """Minus log P of every token of the second text after the first, in nats; float64, one array a pair.
@@ -71,18 +73,13 @@ class Seq2Seq:
             ModelError: the model returns something that is not finite.
         """
         sides = [self._encode([pair[side] for pair in pairs]) for side in (0, 1)]
-        groups: dict[tuple[int, int], list[int]] = {}
-        for i, (first, second) in enumerate(zip(*sides, strict=True)):
-            groups.setdefault((padded(len(first), self.context), padded(len(second), self.context)), []).append(i)
+        shapes = [tuple(padded(len(each), self.context) for each in pair) for pair in zip(*sides, strict=True)]
         found = [np.zeros(0)] * len(pairs)
         with threads(1):
-            for lengths in sorted(groups, reverse=True):
-                rows = max(1, batch_tokens // sum(lengths))
-                for at in range(0, len(groups[lengths]), rows):
-                    some = groups[lengths][at : at + rows]
-                    values = self._losses([sides[0][i] for i in some], [sides[1][i] for i in some], lengths)
-                    for i, each in zip(some, values, strict=True):
-                        found[i] = each[: len(sides[1][i])]
+            for shape, some in shaped_batches(shapes, batch_tokens, self.grain):
+                values = self._losses([sides[0][i] for i in some], [sides[1][i] for i in some], shape)
+                for i, each in zip(some, values, strict=True):
+                    found[i] = each[: len(sides[1][i])]
         if not all(np.isfinite(each).all() for each in found):
             raise ModelError(f"{self.path}: the model gives a token no finite probability; get it again")
         return found
@@ -100,7 +97,7 @@ class Seq2Seq:
         )["input_ids"]
 
     def _losses(
-        self, firsts: Sequence[Sequence[int]], seconds: Sequence[Sequence[int]], lengths: tuple[int, int]
+        self, firsts: Sequence[Sequence[int]], seconds: Sequence[Sequence[int]], lengths: tuple[int, ...]
     ) -> npt.NDArray[np.float64]:
         import torch
 
@@ -150,4 +147,5 @@ def load_seq2seq(path: str, *, context: int | None, device: Device) -> Seq2Seq:
     if limit is not None and context is not None and context > limit:
         raise ModelError(f"{path}: the model reads {limit} tokens at once, not {context}; lower `context:`")
     where = choose(device)
-    return Seq2Seq(path, model.to(where), tokenizer, start, context or min(limit or 1024, 1024), where)
+    reads = context or min(limit or 1024, 1024)
+    return Seq2Seq(path, model.to(where), tokenizer, start, reads, where, grain_of(model, where))

@@ -4,8 +4,7 @@
     (states,) = token_states(encoder, ["Some text."])
     states.vectors[~states.special]              # float64 (tokens, width), without those that the tokenizer adds
 
-A text is padded to a length that follows from its own, as `Encoder.embed` does, so that on a CPU its company
-changes no bit.
+On a CPU a text's company changes no bit, see `curate.neural.batching`.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ModelError
+from curate.neural.batching import batches
 from curate.neural.device import threads
 from curate.neural.encoder import Encoder
-from curate.neural.windows import padded
 
 if TYPE_CHECKING:
     import torch
@@ -91,20 +90,16 @@ def token_states(
         raise ModelError(f"{encoder.path}: the encoder has {count} layers, so `layer: {layer}` is not there; lower it")
     tokens = encoder.encode(texts)
     special = np.array(sorted(added_ids(encoder)), dtype=np.int64)
-    groups: dict[int, list[int]] = {}
-    for i, each in enumerate(tokens):
-        if each:
-            groups.setdefault(padded(len(each), encoder.context), []).append(i)
+    filled = [i for i, each in enumerate(tokens) if each]
     nothing = TokenStates(np.zeros(0, np.int64), np.zeros((0, encoder.width)), np.zeros(0, np.bool_))
     found = [nothing] * len(texts)
     with threads(1):
-        for length in sorted(groups, reverse=True):
-            rows = max(1, batch_tokens // length)
-            for at in range(0, len(groups[length]), rows):
-                some = groups[length][at : at + rows]
-                for i, vectors in zip(some, _states(encoder, [tokens[i] for i in some], length, layer), strict=True):
-                    ids = np.array(tokens[i], dtype=np.int64)
-                    found[i] = TokenStates(ids, vectors, np.isin(ids, special))
+        lengths = [len(tokens[i]) for i in filled]
+        for length, places in batches(lengths, encoder.context, batch_tokens, encoder.grain):
+            some = [filled[each] for each in places]
+            for i, vectors in zip(some, _states(encoder, [tokens[i] for i in some], length, layer), strict=True):
+                ids = np.array(tokens[i], dtype=np.int64)
+                found[i] = TokenStates(ids, vectors, np.isin(ids, special))
     return found
 
 

@@ -3,10 +3,9 @@
     losses = token_losses(lm, [ids], context=1024, stride=512, batch_tokens=8192)
     losses[0].sum()                              # of the whole text, in nats
 
-A text's number must not depend on its company. The weights of a sum in a matrix product can depend on the
-shape of the product, so a window is padded to a length that follows from its own length alone, and only
-windows of one padded length share a batch: on a CPU the same bits come out for any batch. The padding is on
-the right, where a causal model cannot see it, so it needs no mask, and the positions are those of the text.
+Windows share batches as `curate.neural.batching` says, so that on a CPU the same bits come out for any batch. The
+padding is on the right, where a causal model cannot see it, so it needs no mask, and the positions are those of the
+text.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ModelError
+from curate.neural.batching import batches
 from curate.neural.device import threads
 from curate.neural.folder import LanguageModel, Tokens
 
@@ -51,23 +51,10 @@ def windows(text: int, tokens: int, context: int, stride: int) -> Iterator[Windo
         begin, first = begin + stride, end
 
 
-def padded(length: int, context: int) -> int:
-    """The length that a window is padded to: an eighth more at most (eight tokens for short ones)."""
-    step = max(8, 1 << length.bit_length() >> 4)
-    return min(-(-length // step) * step, context)
-
-
-def batches(
+def _batches(
     lm: LanguageModel, lengths: Sequence[int], context: int, batch_tokens: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Which of so many lengths share a batch, after the length that they are padded to, the longest first."""
-    groups: dict[int, list[int]] = {}
-    for i, each in enumerate(lengths):
-        groups.setdefault(padded(each, context), []).append(i)
-    for length in sorted(groups, reverse=True):
-        rows = max(1, min(batch_tokens // length, _LOGITS // (length * lm.vocabulary)))
-        for at in range(0, len(groups[length]), rows):
-            yield length, groups[length][at : at + rows]
+    return batches(lengths, context, min(batch_tokens, _LOGITS // lm.vocabulary), lm.grain)
 
 
 def perplexity(loss: float) -> float:
@@ -115,7 +102,7 @@ def token_losses(
     firsts = [lm.start] * len(texts) if starts is None else starts
     every = [window for i, text in enumerate(texts) for window in windows(i, len(text), context, stride)]
     with threads(1):
-        for length, some in batches(lm, [window.length for window in every], context, batch_tokens):
+        for length, some in _batches(lm, [window.length for window in every], context, batch_tokens):
             _score(lm, texts, firsts, [every[i] for i in some], length, losses)
     if not all(np.isfinite(each).all() for each in losses):
         raise ModelError(f"{lm.path}: the model gives a token no finite probability; get or train it again")
@@ -171,7 +158,7 @@ def next_logits(
 
     found = np.zeros((len(prompts), len(tokens)))
     with threads(1), torch.inference_mode():
-        for length, some in batches(lm, [len(each) for each in prompts], context, batch_tokens):
+        for length, some in _batches(lm, [len(each) for each in prompts], context, batch_tokens):
             read = np.zeros((len(some), length), dtype=np.int64)
             for row, i in enumerate(some):
                 read[row, : len(prompts[i])] = prompts[i]

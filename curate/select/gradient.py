@@ -25,12 +25,12 @@ from curate.chat.messages import Conversation
 from curate.config import RESOURCE
 from curate.errors import ModelError
 from curate.files import ModelFile
+from curate.neural.batching import batches
 from curate.neural.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints
 from curate.neural.device import Device, threads
 from curate.neural.folder import LanguageModel, load_causal_lm
 from curate.neural.gradients import backward, linear_layers, make_batch
 from curate.neural.lora import trained
-from curate.neural.windows import padded
 from curate.select.feature import Feature, Features, Featurise
 from curate.select.projection import PROJECTIONS, Name, Projection
 from curate.select.store import Kind
@@ -126,18 +126,14 @@ class _Gradients:
         """The projected gradients at every checkpoint."""
         encoded = [_learnt(each) for each in self._encoder(conversations)]
         found = np.zeros((len(encoded), len(self.weights), self.width), np.float32)
-        groups: dict[int, list[int]] = {}
-        for i, each in enumerate(encoded):
-            if isinstance(each, Encoded):
-                groups.setdefault(padded(len(each.ids), self._encoder.context), []).append(i)
+        there = [(i, each) for i, each in enumerate(encoded) if isinstance(each, Encoded)]
+        lengths = [len(each.ids) for _, each in there]
+        tokens = min(self._settings.batch_tokens, _LOGITS // self._lm.vocabulary)
         with threads(1):
             for checkpoint, (layers, update) in enumerate(self._states()):
-                for length in sorted(groups, reverse=True):
-                    rows = max(1, min(self._settings.batch_tokens, _LOGITS // self._lm.vocabulary) // length)
-                    for at in range(0, len(groups[length]), rows):
-                        some = groups[length][at : at + rows]
-                        learnt = [cast(Encoded, encoded[i]) for i in some]
-                        found[some, checkpoint] = self._project(learnt, length, layers, update)
+                for length, some in batches(lengths, self._encoder.context, tokens, self._lm.grain):
+                    learnt = [there[each][1] for each in some]
+                    found[[there[each][0] for each in some], checkpoint] = self._project(learnt, length, layers, update)
         wrong = np.flatnonzero(~np.isfinite(found).all(axis=(0, 2)))
         if len(wrong):
             place = self._checkpoints[wrong[0]].folder if self._checkpoints else self._lm.path

@@ -20,9 +20,9 @@ from curate.chat.messages import Conversation
 from curate.config import RESOURCE
 from curate.errors import ModelError
 from curate.files import ModelFile
+from curate.neural.batching import batches
 from curate.neural.device import Device, threads
 from curate.neural.folder import LanguageModel, Tokens, load_causal_lm
-from curate.neural.windows import padded
 from curate.select.feature import Feature, Features, Featurise
 from curate.select.store import Rows
 
@@ -80,17 +80,12 @@ class _Rds:
         encoded = self._encode(conversations)
         rows = np.zeros((len(encoded), 1, self.width), np.float32)
         lengths = np.zeros(len(encoded), np.int32)
-        groups: dict[int, list[tuple[int, Tokens]]] = {}
-        for i, each in enumerate(encoded):
-            if not isinstance(each, Refused):
-                lengths[i] = len(each.ids)
-                groups.setdefault(padded(len(each.ids), self._encode.context), []).append((i, each.ids))
+        there = [(i, each.ids) for i, each in enumerate(encoded) if not isinstance(each, Refused)]
+        lengths[[i for i, _ in there]] = [len(ids) for _, ids in there]
         with threads(1):
-            for length in sorted(groups, reverse=True):
-                count = max(1, self._batch_tokens // length)
-                for at in range(0, len(groups[length]), count):
-                    some = groups[length][at : at + count]
-                    rows[[i for i, _ in some], 0] = self._means([tokens for _, tokens in some], length)
+            sizes = [len(ids) for _, ids in there]
+            for length, some in batches(sizes, self._encode.context, self._batch_tokens, self._lm.grain):
+                rows[[there[each][0] for each in some], 0] = self._means([there[each][1] for each in some], length)
         if not np.isfinite(rows).all():
             raise ModelError(f"{self._lm.path}: the model gives a row no finite states; get or train it again")
         return Features(rows, [each if isinstance(each, Refused) else None for each in encoded], lengths)

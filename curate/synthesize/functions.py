@@ -1,5 +1,7 @@
 r"""What templates and expressions may call: functions of what they are given and of the row's id, and of nothing else.
 
+What they cannot work with is a ValueError that names the function; the row then fails with this reason.
+
 combine({"length": ["short", "long"], "tone": ["dry", "warm"]}, 4, seed="7:row")
 passages("First paragraph.\n\nSecond one.", 512)
 """
@@ -16,6 +18,8 @@ from curate.digest import Plain
 
 # What a token has of English text in UTF-8, about; where a limit is in tokens and no tokenizer is known.
 BYTES_A_TOKEN = 4
+# More than any answer could be asked for.
+MOST_COMBINATIONS = 100_000
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -41,8 +45,10 @@ def pick(values: Sequence[Plain], name: str = "", *, seed: str) -> Plain:
     """One of some values; another `name` picks for itself.
 
     Raises:
-        ValueError: there are none.
+        ValueError: they are no list, or there are none.
     """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"pick: expected a list, found {_shown(values)}")
     if not values:
         raise ValueError("pick: there is nothing to pick from")
     return values[xxhash.xxh3_64_intdigest(f"{seed}|{name}".encode()) % len(values)]
@@ -57,8 +63,11 @@ def combine(attributes: object, count: int, *, seed: str) -> list[Plain]:
         seed: of the shuffling.
 
     Raises:
-        ValueError: the attributes are of another form.
+        ValueError: the attributes are of another form, or the count is.
     """
+    count = _whole("combine", count, 0)
+    if count > MOST_COMBINATIONS:
+        raise ValueError(f"combine: {count:,} combinations are too many; {MOST_COMBINATIONS:,} is the most")
     named = _named(attributes)
     columns = {}
     for name, values in named.items():
@@ -112,17 +121,28 @@ def turns(exchanges: object) -> list[Plain]:
 
 
 def cut(text: str, tokens: int) -> str:
-    """The beginning of a text, of about so many tokens, up to the end of a word."""
-    data = text.encode()
-    if len(data) <= tokens * BYTES_A_TOKEN:
+    """The beginning of a text, of about so many tokens, up to the end of a word; of its first word a beginning.
+
+    Raises:
+        ValueError: no text, or no number of tokens.
+    """
+    data, most = _encoded("cut", text), _whole("cut", tokens, 0) * BYTES_A_TOKEN
+    if len(data) <= most:
         return text
-    head = data[: tokens * BYTES_A_TOKEN].decode(errors="ignore")
-    return head.rsplit(None, 1)[0] if any(map(str.isspace, head)) else head
+    head = data[:most].decode(errors="ignore")
+    words = head.rsplit(None, 1)
+    # White space before the first word is no word that could be left out.
+    return words[0] if len(words) > 1 else head.rstrip()
 
 
 def passages(text: str, tokens: int) -> list[Plain]:
-    """A text in pieces of at most about so many tokens, cut between paragraphs, or else sentences, or else words."""
-    most = tokens * BYTES_A_TOKEN
+    """A text in pieces of at most about so many tokens, cut between paragraphs, or else sentences, or else words.
+
+    Raises:
+        ValueError: no text, or no number of tokens.
+    """
+    most = _whole("passages", tokens, 1) * BYTES_A_TOKEN
+    _encoded("passages", text)
     pieces: list[str] = []
     for part in _parts(text, most):
         if pieces and len(pieces[-1].encode()) + len(part.encode()) + 2 <= most:
@@ -153,3 +173,25 @@ def _parts(text: str, most: int) -> list[str]:
         if piece:
             found.append(piece)
     return found
+
+
+def _encoded(name: str, text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError(f"{name}: expected a text, found {_shown(text)}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: the text holds half a character (a lone surrogate); clean it first") from None
+
+
+def _whole(name: str, number: object, least: int) -> int:
+    """A whole number, which may be written as 512.0: a quotient is one of those."""
+    if isinstance(number, int | float) and not isinstance(number, bool) and number >= least and number == number // 1:
+        return int(number)
+    raise ValueError(f"{name}: expected a whole number from {least} on, found {_shown(number)}")
+
+
+def _shown(value: object) -> str:
+    """A value for a message; of a name that is not there this raises what the template has to say of it."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -21,6 +21,7 @@ import orjson
 from curate.digest import Plain
 from curate.errors import ConfigError, RunError
 from curate.files import join
+from curate.neural.batching import grain_of
 from curate.neural.device import Device, choose, deterministic, require
 from curate.neural.folder import LanguageModel, Tokenizer, check_folder, encode, load_tokenizer
 from curate.neural.windows import token_losses
@@ -150,7 +151,10 @@ class _HeldOut:
         self._tokens = encode(tokenizer, texts)
         self.tokens = sum(len(each) for each in self._tokens)
         self._context = context
-        self._lm = LanguageModel("the model in training", model, lambda _: [], end, context, len(tokenizer), device)
+        grain = grain_of(model, device)
+        self._lm = LanguageModel(
+            "the model in training", model, lambda _: [], end, context, len(tokenizer), device, grain
+        )
 
     def measure(self) -> tuple[float, float]:
         """Nats a token and bits a byte; NaN where nothing is held out."""

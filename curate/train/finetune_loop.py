@@ -26,10 +26,10 @@ from pydantic import Field, model_validator
 from curate import files
 from curate.config import Model
 from curate.errors import RunError
+from curate.neural.batching import batches, grain_of
 from curate.neural.device import deterministic, threads
 from curate.neural.folder import Config, context_of
 from curate.neural.lora import Lora, trained, wrap
-from curate.neural.windows import padded
 from curate.train.finetune_data import Row
 from curate.train.state import CHECKPOINT, load_state, save_state
 
@@ -293,17 +293,12 @@ def row_losses(model: torch.nn.Module, rows: Sequence[Row], *, device: str = "cp
 
     found = np.zeros(len(rows))
     most = context_of(cast(Config, model.config)) or sys.maxsize
-    groups: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(padded(len(row.tokens.ids), most), []).append(i)
+    lengths = [len(row.tokens.ids) for row in rows]
     with threads(1), torch.inference_mode():
-        for length, group in sorted(groups.items()):
-            size = max(1, _MEASURED_TOKENS // length)
-            for at in range(0, len(group), size):
-                some = group[at : at + size]
-                losses, owner = _token_losses(model, [rows[i] for i in some], length, device)
-                values = losses.cpu().numpy().astype(np.float64)
-                found[some] = np.bincount(owner, weights=values) / np.bincount(owner)
+        for length, some in batches(lengths, most, _MEASURED_TOKENS, grain_of(model, device)):
+            losses, owner = _token_losses(model, [rows[i] for i in some], length, device)
+            values = losses.cpu().numpy().astype(np.float64)
+            found[some] = np.bincount(owner, weights=values) / np.bincount(owner)
     return found
 
 

@@ -16,9 +16,10 @@ from hypothesis import given, strategies
 from curate.config import model_of, resources, validate
 from curate.errors import ConfigError, ModelError
 from curate.fingerprints import Fingerprints
+from curate.neural.batching import LANES, batches, padded
 from curate.neural.device import threads
 from curate.neural.folder import LanguageModel, load_causal_lm
-from curate.neural.windows import batches, padded, token_losses, windows
+from curate.neural.windows import token_losses, windows
 from curate.score import step
 from curate.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
@@ -108,16 +109,20 @@ def test_windows_score_each_token_once_with_the_context_promised(tokens: int, co
 
 @given(
     lengths=strategies.lists(strategies.integers(1, 1024), max_size=60),
+    context=strategies.sampled_from([1024, 1000, 37]),
     batch_tokens=strategies.integers(1, 5000),
+    grain=strategies.sampled_from([0, 1, 4, 32]),
 )
-def test_each_length_is_in_one_batch_of_its_own_padded_length(
-    lm: LanguageModel, lengths: list[int], batch_tokens: int
+def test_each_length_is_in_one_batch_of_its_own_padded_length_and_of_rows_that_fill_vectors(
+    lengths: list[int], context: int, batch_tokens: int, grain: int
 ) -> None:
-    found = list(batches(lm, lengths, 1024, batch_tokens))
+    lengths = [min(each, context) for each in lengths]
+    found = list(batches(lengths, context, batch_tokens, grain))
     assert sorted(i for _, some in found for i in some) == list(range(len(lengths)))
     for length, some in found:
-        assert {padded(lengths[i], 1024) for i in some} == {length}
+        assert {padded(lengths[i], context) for i in some} == {length}
         assert len(some) == 1 or len(some) * length <= batch_tokens
+        assert len(some) == 1 or (grain and length * grain % LANES == 0)
 
 
 def test_a_long_text_is_read_in_windows(lm: LanguageModel, folder: str, pages: list[str]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.synthesize.functions import BYTES_A_TOKEN, combine, cut, flat, functions, passages, pick, shuffled, turns
+from curate.synthesize.template import CannotRender, Template
 
 VALUES = ["sober", "angry", "ironic", "tender", "dry"]
 
@@ -22,20 +23,74 @@ def texts(shared: Path) -> list[str]:
         return [orjson.loads(line)["text"][:20_000] for line in stream.read().splitlines()[::20]]
 
 
-@given(st.text(), st.integers(1, 60))
+# What a row, the parameters of a recipe or an answer may hold.
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
+)
+ARGUMENTS = {"combine": 2, "cut": 2, "flat": 1, "passages": 2, "pick": 2, "turns": 1}
+# More white space, and characters of every length, than chance would have.
+WORDY = st.text(st.sampled_from(" \n\t\u2003aZ.é漢𝄞") | st.characters(exclude_categories=["Cs"]))
+
+
+@given(WORDY, st.integers(0, 60))
 def test_a_text_is_cut_to_a_beginning_of_it_of_at_most_so_many_tokens(text: str, tokens: int) -> None:
     head = cut(text, tokens)
     assert text.startswith(head)
     assert len(head.encode()) <= tokens * BYTES_A_TOKEN
     assert head == text or len(text.encode()) > tokens * BYTES_A_TOKEN
+    assert head == text or head == head.rstrip()
+    words = text.encode()[: tokens * BYTES_A_TOKEN].decode(errors="ignore").split()
+    assert head == text or head.split() == (
+        words[:-1] if len(words) > 1 else words
+    )  # whole ones, or of the first a part
 
 
 def test_a_text_is_cut_at_the_end_of_a_word() -> None:
     assert cut("Brevity is the soul of wit", 3) == "Brevity is"
     assert cut("Donaudampfschifffahrtsgesellschaft", 3) == "Donaudampfsc"
+    assert cut("  Donaudampfschifffahrtsgesellschaft", 3) == "  Donaudampf"
+    assert cut(" " * 40 + "late", 3) == ""
+    assert cut("Brevity", 0) == ""
 
 
-@given(st.text(), st.integers(2, 60))
+@given(st.data(), st.sampled_from(sorted(functions("seed"))))
+def test_a_function_takes_anything_and_gives_a_value_or_says_by_its_name_what_is_wrong(
+    data: st.DataObject, name: str
+) -> None:
+    arguments = [data.draw(ANYTHING) for _ in range(ARGUMENTS[name])]
+    found = []
+    for _ in range(2):
+        try:
+            found.append(functions("seed")[name](*arguments))
+        except ValueError as error:
+            assert str(error).startswith(f"{name}: ")
+            found.append(str(error))
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_what_a_function_cannot_work_with_is_said_in_a_line() -> None:
+    row = {"text": "Brevity is the soul of wit", "none": None, "half": "\ud800", "tokens": 6}
+    assert Template("{{ cut(text, tokens / 2) }}").render({**row, "cut": cut}) == "Brevity is"
+    for template, told in {
+        "{{ cut(none, 3) }}": "cut: expected a text, found None",
+        "{{ cut(text, -1) }}": "cut: expected a whole number from 0 on, found -1",
+        "{{ cut(text, 2.5) }}": "cut: expected a whole number from 0 on, found 2.5",
+        "{{ cut(half, 1) }}": "cut: the text holds half a character (a lone surrogate); clean it first",
+        "{{ cut(txet, 3) }}": "'txet' is undefined",
+        "{{ passages(text, 0) }}": "passages: expected a whole number from 1 on, found 0",
+        "{{ pick(text) }}": "pick: expected a list, found Brevity is the soul of wit",
+        "{{ pick([]) }}": "pick: there is nothing to pick from",
+        "{{ combine({'tone': ['dry']}, 1000000) }}": "combine: 1,000,000 combinations are too many; 100,000 is the most",
+        "{{ combine({'tone': ['dry']}, 'three') }}": "combine: expected a whole number from 0 on, found three",
+    }.items():
+        with pytest.raises(CannotRender) as caught:
+            Template(template).render({**row, **functions("seed")})
+        assert str(caught.value) == told
+
+
+@given(WORDY, st.integers(1, 60))
 def test_passages_keep_every_character_but_white_space_and_none_is_too_long(text: str, tokens: int) -> None:
     found = [str(each) for each in passages(text, tokens)]
     assert "".join("".join(found).split()) == "".join(text.split())
