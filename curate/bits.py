@@ -152,6 +152,12 @@ def noted(folder: str) -> tuple[Bits, ...]:
     return tuple(sorted(_BITS.validate_json(files.read_bytes(files.join(folder, name))) for name in names))
 
 
+def read_bits(manifest: bytes) -> list[Bits]:
+    """What a manifest of a step says, as it lies in a release; nothing where that is no manifest."""
+    said = orjson.loads(manifest)
+    return [_BITS.validate_python(each) for each in said.get("bits", [])] if isinstance(said, dict) else []
+
+
 @dataclass(frozen=True)
 class Noting(Generic[T, R]):
     """What makes a worker's function, and the function, noting into a folder."""

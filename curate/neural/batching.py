@@ -5,10 +5,10 @@
 
 A row's numbers must not depend on its company, or another number of workers would write other bytes. Three things
 see to it on a CPU. A row is padded to a length that follows from its own alone, and only rows of one length share a
-batch. Products of matrices are asked for without regard to their shape (`curate.bits.settle`), and where the library
-below does not do that, which `invariant` finds out, every row is computed alone. And torch computes the last few
-numbers of an array by other code than the rest (silu, tanh: a vector at a time, then one by one), so that a row has to
-fill whole vectors: rows that do not are computed alone, too.
+batch. MKL is asked for products that do not depend on the number of rows (`curate.bits.settle`); where they do,
+`product_rows` finds out, and rows share a batch by eights or not at all. And torch computes the last few numbers of an
+array by other code than the rest (silu, tanh: two vectors at a time, then one by one), so that a row has to fill whole
+vectors: one that does not is computed alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
-from curate.neural.device import invariant
+from curate.neural.device import product_rows
 
 if TYPE_CHECKING:
     import torch
@@ -60,19 +60,21 @@ def shaped_batches(
 
 
 def grain_of(model: object, device: str) -> int:
-    """What divides the widths of a model's layers, at most LANES: how many numbers of a token fill vectors whole.
+    """A number by which lengths are judged: rows share a batch where their length times this is a multiple of LANES.
 
-    0 where its rows must be computed alone, as products on this machine depend on their neighbours. On a GPU, where
-    nothing is promised, LANES.
+    It is what divides the widths of the model's layers, at most LANES, so that a row fills whole vectors; 4 at most
+    where products need rows by eights; 0, rows are always alone, where even those depend on their neighbours. On a
+    GPU, where nothing is promised, LANES.
     """
     import torch
 
     if device != "cpu":
         return LANES
-    if not invariant():
+    unit = product_rows()
+    if not unit:
         return 0
     network = cast("torch.nn.Module", model)
-    widths = [LANES]
+    widths = [LANES // unit]
     logits = getattr(network, "get_output_embeddings", lambda: None)()
     for layer in network.modules():
         weight = getattr(layer, "weight", None)

@@ -22,9 +22,9 @@ from curate.errors import ModelError
 Device = Literal["auto", "cpu", "cuda"]
 _AVX2, _STRICT = 10, 0x10000  # MKL_CBWR_AVX2, MKL_CBWR_STRICT
 # Shapes of products, inputs and outputs, at which libraries change their kernels, and numbers of rows.
-_SHAPES = ((16, 16), (33, 37), (64, 256), (100, 37), (384, 64), (384, 384), (96, 1000), (500, 3))
+_SHAPES = ((16, 16), (33, 37), (64, 256), (100, 37), (384, 64), (384, 384), (96, 1000), (1536, 100), (500, 3))
 _ROWS = (1, 2, 3, 5, 7, 8, 13, 16, 24, 40)
-_TOTAL = 80
+_TOTAL = 48
 
 
 def require() -> None:
@@ -98,24 +98,33 @@ def deterministic(count: int) -> Iterator[None]:
 
 
 @functools.cache
-def invariant() -> bool:
-    """Whether products of matrices give a row the same bits whatever its neighbours, as far as some hundred tell.
+def product_rows() -> int:
+    """Of what the number of rows must be a multiple for a matrix product to give each the bits that it gets alone.
 
-    Where MKL could and does not, as torch was used before a model was loaded, that is said as a warning, once.
+    1 for any number, 8 as on AMD's processors, or 0: no number will do. That is found out by some thousand products.
+    Where MKL could do better and does not, as torch was used before a model was loaded, a warning says so, once.
     """
+    for unit in (1, 8):
+        if _invariant(unit):
+            return unit
+        if unit == 1:
+            _explain()
+    return 0
+
+
+def _invariant(unit: int) -> bool:
     import torch
 
     random = torch.Generator().manual_seed(0)
     with threads(1):
         for inputs, outputs in _SHAPES:
             weight = torch.randn(outputs, inputs, generator=random)
-            every = torch.randn(_TOTAL, inputs, generator=random)
+            every = torch.randn(_TOTAL * unit, inputs, generator=random)
             found = torch.nn.functional.linear(every, weight)
-            for rows in _ROWS:
-                for at in range(0, _TOTAL - rows + 1, rows):
+            for rows in (each * unit for each in _ROWS):
+                for at in range(0, len(every) - rows + 1, rows):
                     some = torch.nn.functional.linear(every[at : at + rows], weight)
                     if not torch.equal(some, found[at : at + rows]):
-                        _explain()
                         return False
     return True
 

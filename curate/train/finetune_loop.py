@@ -27,7 +27,7 @@ from curate import files
 from curate.config import Model
 from curate.errors import RunError
 from curate.neural.batching import batches, grain_of
-from curate.neural.device import deterministic, threads
+from curate.neural.device import deterministic, product_rows, threads
 from curate.neural.folder import Config, context_of
 from curate.neural.lora import Lora, trained, wrap
 from curate.train.finetune_data import Row
@@ -294,8 +294,10 @@ def row_losses(model: torch.nn.Module, rows: Sequence[Row], *, device: str = "cp
     found = np.zeros(len(rows))
     most = context_of(cast(Config, model.config)) or sys.maxsize
     lengths = [len(row.tokens.ids) for row in rows]
+    # Of each row those tokens alone pass through the last layer that count, which are any number.
+    grain = grain_of(model, device) if device != "cpu" or product_rows() == 1 else 0
     with threads(1), torch.inference_mode():
-        for length, some in batches(lengths, most, _MEASURED_TOKENS, grain_of(model, device)):
+        for length, some in batches(lengths, most, _MEASURED_TOKENS, grain):
             losses, owner = _token_losses(model, [rows[i] for i in some], length, device)
             values = losses.cpu().numpy().astype(np.float64)
             found[some] = np.bincount(owner, weights=values) / np.bincount(owner)

@@ -1,0 +1,273 @@
+"""Whether two runs, or two releases, hold the same; where neural models computed on two kinds of processor, how nearly.
+
+    compared = compare("runs/here/pretrain", "runs/there/pretrain")
+    compared.same, compared.lines
+
+What depends on such a model may differ in the last bits of its numbers between kinds of processor (`curate.bits`).
+Such differences are told apart from others, with the largest of them. Everything else has to be equal.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import files
+from curate.bits import ABSOLUTE, RELATIVE, Bits, read_bits
+from curate.dataset import Dataset
+from curate.errors import ConfigError
+from curate.pipeline import RECORD, open_run
+from curate.release.verify import find_release
+from curate.release.write import MANIFEST
+from curate.shards import read_shard
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass
+class Compared:
+    """A line for each difference or step, and whether they are the same but for last bits that are to be expected."""
+
+    same: bool = True
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, name: str, rows: int, tables: Iterator[tuple[pa.Table, pa.Table]], why: str) -> None:
+        """Compare tables that hold the same rows of two datasets.
+
+        Args:
+            name: of the datasets.
+            rows: how many they have.
+            tables: those that are not known to be equal.
+            why: floating-point numbers may differ in their last bits; empty where they may not.
+        """
+        found = _Differences(rows)
+        for one, other in tables:
+            found.add(one, other)
+        for text, last in found.told(why):
+            self.same &= last
+            self.lines.append(f"{name}: {text}")
+        if not found.any():
+            self.lines.append(f"{name}: the same ({rows:,} rows)")
+
+    def add_stores(self, name: str, one: Dataset, other: Dataset, why: str) -> None:
+        """Compare the arrays of numbers that lie beside the rows, of features; a code may round to its neighbour."""
+        hashes = [{k: v for k, v in each.manifest.files.items() if k.endswith(".npy")} for each in (one, other)]
+        differ = [path for path in hashes[0] if hashes[0][path] != hashes[1].get(path)]
+        near = bool(why) and hashes[0].keys() == hashes[1].keys()
+        for path in differ if near else ():
+            (first, codes), (second, _) = (_array(files.join(each.folder, path)) for each in (one, other))
+            near &= first.shape == second.shape and bool(_near(first, second, 1.0 if codes else ABSOLUTE).all())
+        if differ or hashes[0].keys() != hashes[1].keys():
+            self.same &= near
+            last = f": last bits, as {why}" if near else f" by more than last bits{f' ({why})' if why else ''}"
+            self.lines.append(f"{name}: {len(differ):,} of {len(hashes[0]):,} arrays of numbers differ{last}")
+
+
+@dataclass
+class _Column:
+    values: int = 0
+    beyond: int = 0
+    largest: float = 0.0
+
+
+@dataclass
+class _Differences:
+    rows: int
+    alone: tuple[int, int] = (0, 0)
+    columns: dict[str, _Column] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+    def any(self) -> bool:
+        return bool(any(self.alone) or self.missing or any(each.values for each in self.columns.values()))
+
+    def add(self, one: pa.Table, other: pa.Table) -> None:
+        if "id" in one.column_names and "id" in other.column_names and not one["id"].equals(other["id"]):
+            places = pc.index_in(one["id"], value_set=other["id"].combine_chunks())
+            both = places.is_valid()
+            shared = pc.sum(both).as_py() or 0
+            self.alone = self.alone[0] + one.num_rows - shared, self.alone[1] + other.num_rows - shared
+            one, other = one.filter(both), other.take(places.drop_null())
+        elif one.num_rows != other.num_rows:
+            self.alone = self.alone[0] + one.num_rows, self.alone[1] + other.num_rows
+            return
+        self.missing |= set(one.column_names) ^ set(other.column_names)
+        for name in one.column_names:
+            if name in other.column_names:
+                _compare(one[name], other[name], self.columns.setdefault(name, _Column()))
+
+    def told(self, why: str) -> Iterator[tuple[str, bool]]:
+        """What differs, and whether it is no more than what `why` explains."""
+        for name in sorted(self.missing):
+            yield f"the column {name} is in one alone", False
+        if any(self.alone):
+            follows = f"; numbers at a threshold may fall on either side of it: {why}" if why else ""
+            yield f"{self.alone[0]:,} rows are in the first alone, {self.alone[1]:,} in the second{follows}", False
+        for name, each in self.columns.items():
+            if each.values and each.beyond == 0 and why:
+                text = f"{each.values:,} of {self.rows:,} values of {name} differ by {each.largest:.1e} at most"
+                yield f"{text}: last bits, as {why}", True
+            elif each.values:
+                by = f", by up to {each.largest:.1e}" if each.largest else ""
+                yield f"{name} differs in {each.values:,} of {self.rows:,} rows{by}{f' ({why})' if why else ''}", False
+
+
+def _compare(one: pa.ChunkedArray, other: pa.ChunkedArray, into: _Column) -> None:
+    """Count the values that differ, and those that differ by more than last bits do."""
+    if one.equals(other):
+        return
+    if not (pa.types.is_floating(one.type) and pa.types.is_floating(other.type)):
+        pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+        differ = sum(first != second for first, second in pairs)
+        into.values, into.beyond = into.values + differ, into.beyond + differ
+        return
+    first, second = (_numbers(each) for each in (one, other))
+    differ = ~((first == second) | (np.isnan(first) & np.isnan(second)))
+    nulls = one.is_null().to_numpy() != other.is_null().to_numpy()
+    apart = np.abs(first - second)
+    into.values += int((differ | nulls).sum())
+    into.beyond += int(((differ & ~_near(first, second)) | nulls).sum())
+    finite = apart[differ & np.isfinite(apart)]
+    into.largest = max(into.largest, float(finite.max()) if len(finite) else 0.0)
+
+
+def _near(one: Numbers, other: Numbers, least: float = ABSOLUTE) -> npt.NDArray[np.bool_]:
+    """Whether numbers are equal but for last bits."""
+    apart: Numbers = np.abs(one - other)
+    return apart <= np.maximum(least, RELATIVE * np.maximum(np.abs(one), np.abs(other)))
+
+
+def _array(path: str) -> tuple[Numbers, bool]:
+    """An array of a store, and whether it holds whole numbers."""
+    found = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
+    return found.astype(np.float64), found.dtype.kind == "i"
+
+
+def _numbers(column: pa.ChunkedArray) -> Numbers:
+    found: Numbers = column.cast(pa.float64()).to_numpy()
+    return found
+
+
+def compare(one: str, other: str) -> Compared:
+    """Compare two runs step by step, or two releases file by file.
+
+    Args:
+        one, other: folders of runs, or of releases, or of the steps or runs that made them.
+
+    Raises:
+        ConfigError: one is neither.
+        RunError: a file is damaged.
+    """
+    if all(files.exists(files.join(each, RECORD)) for each in (one, other)):
+        return _compare_runs(open_run(one), open_run(other))
+    return _compare_releases(find_release(one), find_release(other))
+
+
+def _compare_runs(one: Mapping[str, Dataset], other: Mapping[str, Dataset]) -> Compared:
+    compared = Compared()
+    for name in [*one, *(name for name in other if name not in one)]:
+        if name not in one or name not in other:
+            compared.same = False
+            compared.lines.append(f"{name}: is done in the {'first' if name in one else 'second'} alone")
+            continue
+        first, second = one[name], other[name]
+        why = _why(_computed(first, one), _computed(second, other))
+        if first.shards or second.shards:
+            compared.add(name, first.rows, _pairs(first, second), why)
+            compared.add_stores(name, first, second, why)
+        elif first.manifest.files == second.manifest.files:
+            compared.lines.append(f"{name}: the same")
+        else:
+            compared.same = False
+            compared.lines.append(f"{name}: its model differs{f' ({why})' if why else ''}")
+    return compared
+
+
+def _computed(dataset: Dataset, run: Mapping[str, Dataset]) -> set[Bits]:
+    """What the models computed on that had a part in a dataset: its own, and those of all that it was made from."""
+    makers = {str(hashed): each for each in run.values() for hashed in _models(each)}
+    found: set[Bits] = set()
+    seen: set[str] = set()
+    todo = [dataset]
+    known = {each.manifest.digest: each for each in run.values()}
+    while todo:
+        each = todo.pop()
+        if each.manifest.digest in seen:
+            continue
+        seen.add(each.manifest.digest)
+        found |= set(each.manifest.bits)
+        models = each.manifest.config.get("models")
+        used = models.values() if isinstance(models, dict) else ()
+        todo += [makers[str(hashed)] for hashed in used if str(hashed) in makers]
+        todo += [known[digest] for digest in each.manifest.inputs.values() if digest in known]
+    return found
+
+
+def _models(dataset: Dataset) -> list[str]:
+    model = dataset.manifest.details.get("model")
+    return [dataset.manifest.hash_of(str(model))] if isinstance(model, str) else []
+
+
+def _why(one: set[Bits], other: set[Bits]) -> str:
+    """Why numbers may differ in their last bits; empty where they may not."""
+    if one == other:
+        return ""
+    told = [" and ".join(str(each) for each in sorted(some)) or "none" for some in (one, other)]
+    return f"neural models computed on {told[0]} there, {told[1]} here" if all(told) else ""
+
+
+def _pairs(one: Dataset, other: Dataset) -> Iterator[tuple[pa.Table, pa.Table]]:
+    digests = [{shard.name: shard.digest for shard in each.shards} for each in (one, other)]
+    for name in dict.fromkeys([*digests[0], *digests[1]]):
+        if digests[0].get(name) == digests[1].get(name):
+            continue
+        tables = [
+            _table(each.path(name)) if name in each.names else each.schema().empty_table() for each in (one, other)
+        ]
+        yield tables[0], tables[1]
+
+
+def _table(path: str) -> pa.Table:
+    return pa.Table.from_batches(list(read_shard(path)))
+
+
+def _compare_releases(one: str, other: str) -> Compared:
+    compared = Compared()
+    listed = [_data_files(each) for each in (one, other)]
+    why = _why(*(_release_bits(each) for each in (one, other)))
+    for path in sorted(listed[0].keys() | listed[1].keys()):
+        if not all(path in each for each in listed):
+            compared.same = False
+            compared.lines.append(f"{path}: is in the {'first' if path in listed[0] else 'second'} alone")
+            continue
+        pair = (_table(files.join(one, path)), _table(files.join(other, path)))
+        compared.add(path, listed[0][path], iter([pair]), why)
+    return compared
+
+
+def _manifest(release: str) -> Sequence[Mapping[str, object]]:
+    try:
+        listed = orjson.loads(files.read_bytes(files.join(release, MANIFEST)))["files"]
+        return [each for each in listed if isinstance(each["path"], str)]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise ConfigError(f"{release}: its {MANIFEST} is damaged; `curate verify` it first") from None
+
+
+def _data_files(release: str) -> dict[str, int]:
+    """The data files of a release, and how many rows each has."""
+    return {str(each["path"]): rows for each in _manifest(release) if isinstance(rows := each.get("rows"), int)}
+
+
+def _release_bits(release: str) -> set[Bits]:
+    """What the models computed on, by the provenance of a release."""
+    found: set[Bits] = set()
+    for each in _manifest(release):
+        if str(each["path"]).startswith("provenance/"):
+            found |= set(read_bits(files.read_bytes(files.join(release, str(each["path"])))))
+    return found
