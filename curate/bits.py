@@ -34,13 +34,14 @@ R = TypeVar("R")
 Mode = Literal["machine", "portable"]
 # MKL: its strict mode of reproducibility, with the kernels of this processor.
 MACHINE = {"MKL_CBWR": "AUTO,STRICT"}
-# MKL, torch, oneDNN, OpenBLAS and numpy: the kernels of AVX2, wherever there are newer ones.
+# MKL: the kernels that it has for the processors of all makers, as it ignores any other wish on AMD's. Torch, oneDNN,
+# OpenBLAS and numpy (by its names of every release): those of AVX2, wherever there are newer ones.
 PORTABLE = {
-    "MKL_CBWR": "AVX2,STRICT",
+    "MKL_CBWR": "COMPATIBLE",
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
 }
 # What else of the environment chooses kernels.
 _LIMITS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")

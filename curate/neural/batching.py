@@ -79,6 +79,9 @@ def grain_of(model: object, device: str) -> int:
     for layer in network.modules():
         weight = getattr(layer, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.dim() > 1:
+            odd = weight.shape[0] % 4 or max(weight.shape) < 16  # MKL has code of its own for these
+            if unit > 1 and odd and not isinstance(layer, torch.nn.Embedding):
+                return 0
             # Tokens, in and out, are as many as there are: nothing but sums by row passes over them.
             whole = layer is logits or isinstance(layer, torch.nn.Embedding)
             widths += weight.shape[1:] if whole else weight.shape

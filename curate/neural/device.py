@@ -14,17 +14,22 @@ import importlib
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from curate import bits
 from curate.errors import ModelError
 
+if TYPE_CHECKING:
+    import torch
+
 Device = Literal["auto", "cpu", "cuda"]
-_AVX2, _STRICT = 10, 0x10000  # MKL_CBWR_AVX2, MKL_CBWR_STRICT
+_COMPATIBLE, _STRICT = 3, 0x10000  # MKL_CBWR_COMPATIBLE, MKL_CBWR_STRICT
 # Shapes of products, inputs and outputs, at which libraries change their kernels, and numbers of rows.
 _SHAPES = ((16, 16), (33, 37), (64, 256), (100, 37), (384, 64), (384, 384), (96, 1000), (1536, 100), (500, 3))
-_ROWS = (1, 2, 3, 5, 7, 8, 13, 16, 24, 40)
-_TOTAL = 48
+_ROWS = (1, 2, 3, 5, 7, 8, 13, 24, 40, 320)
+_TOTAL = 960
 
 
 def require() -> None:
@@ -97,11 +102,20 @@ def deterministic(count: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def square_root_(values: torch.Tensor) -> torch.Tensor:
+    """The square root in place, correctly rounded on a CPU: MKL's is not, and differs between processors."""
+    if values.device.type != "cpu":
+        return values.sqrt_()
+    np.sqrt(values.numpy(), out=values.numpy())
+    return values
+
+
 @functools.cache
 def product_rows() -> int:
     """Of what the number of rows must be a multiple for a matrix product to give each the bits that it gets alone.
 
-    1 for any number, 8 as on AMD's processors, or 0: no number will do. That is found out by some thousand products.
+    1 for any number; 8, and then only of matrices that are not tiny and have a multiple of four outputs, as others go
+    through other code; or 0: no number will do. That is found out by some hundred products.
     Where MKL could do better and does not, as torch was used before a model was loaded, a warning says so, once.
     """
     for unit in (1, 8):
@@ -117,12 +131,12 @@ def _invariant(unit: int) -> bool:
 
     random = torch.Generator().manual_seed(0)
     with threads(1):
-        for inputs, outputs in _SHAPES:
+        for inputs, outputs in _SHAPES if unit == 1 else [each for each in _SHAPES if not each[1] % 4]:
             weight = torch.randn(outputs, inputs, generator=random)
-            every = torch.randn(_TOTAL * unit, inputs, generator=random)
+            every = torch.randn(_TOTAL, inputs, generator=random)
             found = torch.nn.functional.linear(every, weight)
-            for rows in (each * unit for each in _ROWS):
-                for at in range(0, len(every) - rows + 1, rows):
+            for rows in (each for each in _ROWS if not each % unit):
+                for at in range(0, _TOTAL - rows + 1, max(rows, 24)):
                     some = torch.nn.functional.linear(every[at : at + rows], weight)
                     if not torch.equal(some, found[at : at + rows]):
                         return False
@@ -153,13 +167,15 @@ def reproducibility() -> int | None:
 
 
 def _check_portable() -> None:
-    """See that MKL computes as asked.
+    """See that MKL and torch compute as asked.
 
     Raises:
-        ModelError: it does not, as the processor has no AVX2 or torch no MKL.
+        ModelError: they do not, as the processor has no AVX2 or torch no MKL.
     """
+    import torch
+
     found = reproducibility()
-    if found is None or found & 0xFFFF != _AVX2:
+    if found is None or found & 0xFFFF != _COMPATIBLE or torch.backends.cpu.get_cpu_capability() != "AVX2":
         raise ModelError(
             "bits are portable on x86-64 processors with AVX2 and builds of torch with MKL, and this is none"
             " (or torch was used before); leave out --bits portable"

@@ -27,7 +27,7 @@ from curate.errors import ModelError
 from curate.files import ModelFile
 from curate.neural.batching import batches
 from curate.neural.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints
-from curate.neural.device import Device, threads
+from curate.neural.device import Device, square_root_, threads
 from curate.neural.folder import LanguageModel, load_causal_lm
 from curate.neural.gradients import backward, linear_layers, make_batch
 from curate.neural.lora import trained
@@ -221,7 +221,7 @@ def make_update(optimizer: Optimizer, checkpoint: Checkpoint, names: Sequence[st
 
     def update(name: str, gradients: torch.Tensor) -> torch.Tensor:
         mean, square = moments[name]
-        root = gradients.square().mul_((1 - second) / two).add_(square).sqrt_().add_(outside)
+        root = square_root_(gradients.square().mul_((1 - second) / two).add_(square)).add_(outside)
         return gradients.mul_((1 - first) / one).add_(mean).div_(root)
 
     return update
