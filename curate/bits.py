@@ -20,7 +20,7 @@ import platform
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NoReturn, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import orjson
 import xxhash
@@ -41,6 +41,7 @@ PORTABLE = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
+    "OPENBLAS_NUM_THREADS": "1",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
 }
 # What else of the environment chooses kernels.
@@ -82,11 +83,15 @@ def settle() -> None:
         os.environ.setdefault(name, value)
 
 
-def restart(arguments: Sequence[str]) -> NoReturn:
-    """Run Python anew in the place of this process, with what `portable` needs from the first import on."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **PORTABLE})
+def obey(asked: Mode | None, command: Sequence[str]) -> None:
+    """Go on with bits as asked: for `portable` Python runs anew in the place of this process, where it does not yet.
+
+    Args:
+        asked: by a person; None for what the environment says.
+        command: the arguments of Python, as `["-m", "curate", "run", ...]`.
+    """
+    if asked == "portable" and mode() != "portable":
+        os.execve(sys.executable, [sys.executable, *command], {**os.environ, **PORTABLE})
 
 
 @functools.cache

@@ -73,7 +73,7 @@ class Progress:
     def line(self, text: str) -> None:
         """A line for a person."""
         if self._style in ("auto", "plain"):
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def watch(self, name: str, told: Callable[[], str]) -> Iterator[None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from curate import bits
 from curate.engine import Resources
 from curate.engine.ray import RayEngine
 from curate.errors import CurateError
@@ -29,12 +30,15 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="actors; all cores of the cluster by default")
     parser.add_argument("--gpus", type=float, default=0.0, help="of each actor, for features and scores of models")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
+    parser.add_argument("--bits", choices=["machine", "portable"], help="of neural models, as for `curate run`")
     args = parser.parse_args()
+    bits.obey(args.bits, sys.argv)
+    resources = Resources(workers=args.workers, gpus=args.gpus, bits=args.bits)
     try:
         pipeline = Pipeline.load(args.config, args.set)
         engine = RayEngine("auto")
         with Progress("plain") as progress:
-            outputs = pipeline.run(args.root, engine, Resources(workers=args.workers, gpus=args.gpus), progress)
+            outputs = pipeline.run(args.root, engine, resources, progress)
     except CurateError as error:
         print(f"select_instructions: {error}", file=sys.stderr)
         return error.exit_code

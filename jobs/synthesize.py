@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from curate import bits
 from curate.engine import Resources
 from curate.engine.ray import RayEngine
 from curate.errors import CurateError
@@ -31,12 +32,15 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="actors; all cores of the cluster by default")
     parser.add_argument("--replay", action="store_true", help="ask no model: recorded answers alone")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
+    parser.add_argument("--bits", choices=["machine", "portable"], help="of neural models, as for `curate run`")
     args = parser.parse_args()
+    bits.obey(args.bits, sys.argv)
+    resources = Resources(workers=args.workers, bits=args.bits)
     try:
         pipeline = Pipeline.load(args.config, args.set)
         engine = RayEngine("auto")
         with Progress("plain") as progress:
-            outputs = pipeline.run(args.root, engine, Resources(workers=args.workers), progress, replay=args.replay)
+            outputs = pipeline.run(args.root, engine, resources, progress, replay=args.replay)
     except CurateError as error:
         print(f"synthesize: {error}", file=sys.stderr)
         return error.exit_code

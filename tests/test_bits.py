@@ -1,0 +1,260 @@
+"""What a run says of the bits of its neural models, and how two runs or releases are compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import bits
+from curate.bits import Bits
+from curate.compare import compare
+from curate.dataset import Dataset
+from curate.engine import Engine, Resources
+from curate.errors import ConfigError, RunError
+from curate.pipeline import open_run
+from curate.progress import Progress
+from curate.step import Job, Receipt, Result, Step, execute
+from tests.helpers import tree
+from tests.pipelines import run_yaml
+
+TEXTS = [f"The garden was quiet {'and green ' * (i % 9)}on day {i}." for i in range(40)]
+# The instructions that MKL may use: of another processor, as far as its kernels go.
+ELSEWHERE = {"MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+intel = pytest.mark.skipif("avx512f" not in bits.processor() or "Intel" not in bits.processor(), reason="no AVX-512")
+
+
+def write_config(folder: Path, shared: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    return f"""
+name: bits
+steps:
+  docs: {{read: {{path: {folder}/in.jsonl, shard_bytes: 500}}}}
+  words: {{score: {{from: docs, gopher_quality: {{}}}}}}
+  lm: {{score: {{from: docs, bpb: {{scorer: causal_lm, model: {shared}/models/tiny-llama}}}}}}
+  kept: {{filter: {{from: lm, rules: [{{column: bpb, bottom: 0.5}}]}}}}
+  out: {{release: {{from: [docs, lm, kept], license: cc0-1.0}}}}
+"""
+
+
+def command(folder: Path, text: str, *more: str, root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "config.yaml").write_text(text)
+    own = {name: value for name, value in os.environ.items() if name not in bits.PORTABLE}
+    return subprocess.run(
+        [sys.executable, "-m", "curate", "run", str(folder / "config.yaml"), "--root", str(root), "--workers", "1",
+         "--progress", "plain", *more],
+        env={**own, **environment}, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+
+
+def verify(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "curate", "verify", *arguments], capture_output=True, text=True, timeout=300
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> tuple[Path, str, Path]:
+    """The folder of the input, the config, and the run of it on this machine."""
+    folder = tmp_path_factory.mktemp("bits")
+    text = write_config(folder, shared)
+    run_yaml(folder / "here", text)
+    return folder, text, folder / "here/bits"
+
+
+def test_the_manifest_of_a_step_with_a_neural_model_says_how_it_computed_and_no_other_does(
+    here: tuple[Path, str, Path], ray_engine: Engine
+) -> None:
+    folder, text, run = here
+    found = {name: data.manifest.bits for name, data in open_run(str(run)).items()}
+    (own,) = found.pop("lm")
+    assert own.mode == "machine" and own.processor == bits.processor() and own.torch.startswith("2.")
+    assert set(found.values()) == {()}
+    for name, engine, workers in (("two", None, 2), ("ray", ray_engine, 2)):
+        outputs = run_yaml(folder / name, text, engine=engine, resources=Resources(workers=workers))
+        assert outputs["lm"].manifest.bits == (own,)
+        assert tree(folder / name) == tree(folder / "here")
+
+
+def test_how_a_model_computed_is_no_part_of_what_a_step_is(here: tuple[Path, str, Path]) -> None:
+    data = open_run(str(here[2]))["lm"]
+    said = json.loads((Path(data.folder) / "manifest.json").read_text())
+    assert "bits" not in json.dumps(said["config"])
+    said["bits"] = []
+    (Path(data.folder) / "manifest.json").write_text(json.dumps(said))
+    assert Dataset.open(data.folder).manifest.digest == data.manifest.digest
+    said["bits"] = [
+        {"mode": each.mode, "processor": each.processor, "torch": each.torch} for each in data.manifest.bits
+    ]
+    (Path(data.folder) / "manifest.json").write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
+    assert Dataset.open(data.folder).manifest == data.manifest
+
+
+@intel
+def test_a_run_that_goes_on_elsewhere_says_so_in_one_line(here: tuple[Path, str, Path], tmp_path: Path) -> None:
+    _, text, run = here
+    shutil.copytree(run.parent, tmp_path / "root")
+    more = text.replace("  kept:", "  again: {score: {from: docs, longer: {scorer: causal_lm, model: " + (
+        text.split("model: ")[1].split("}")[0] + ", context: 128}}}\n  kept:"))  # fmt: skip
+    lines = command(tmp_path, more, root=tmp_path / "root", **ELSEWHERE).stderr.splitlines()
+    (told,) = [line for line in lines if "last bits" in line]
+    assert told.startswith("again: its models computed on ") and "MKL_ENABLE_INSTRUCTIONS=AVX2" in told
+    assert told.endswith("the last bits of their numbers may differ (they do not with --bits portable)")
+    lines = command(tmp_path, text, root=tmp_path / "root").stderr.splitlines()
+    assert lines and not [line for line in lines if "last bits" in line]
+
+
+def test_a_step_that_goes_on_elsewhere_names_both_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Task:
+        rows = 1
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    def make(*, fail: bool) -> Callable[[Task], Receipt]:
+        bits.use()
+
+        def work(task: Task) -> Receipt:
+            if fail and task.name == "b":
+                raise RunError("the machine was taken away")
+            return Receipt(task.name, 0)
+
+        return work
+
+    def run(processor: str, *, fail: bool) -> tuple[Dataset | None, list[str]]:
+        monkeypatch.setattr(bits, "processor", lambda: processor)
+        lines: list[str] = []
+        progress = Progress("quiet")
+        monkeypatch.setattr(progress, "line", lines.append)
+        step = Step("s", "test", 1, {}, {}, {}, lambda job: work(job, fail))
+        try:
+            return execute(step, str(tmp_path), LOCAL, Resources(workers=1), progress), lines
+        except RunError:
+            return None, lines
+
+    def work(job: Job, fail: bool) -> Result:
+        return Result(job.map("", lambda: make(fail=fail), [Task("a"), Task("b")]))
+
+    from curate.engine.local import LocalEngine
+
+    LOCAL = LocalEngine()
+    assert run("one", fail=True) == (None, [])
+    done, lines = run("other", fail=False)
+    assert done is not None and [each.processor for each in done.manifest.bits] == ["one", "other"]
+    assert len(lines) == 1 and "computed on other, torch" in lines[0] and "before on one, torch" in lines[0]
+    again, lines = run("third", fail=False)
+    assert again is not None and again.manifest == done.manifest and not lines
+
+
+@intel
+@pytest.mark.slow
+def test_portable_bits_are_the_same_whatever_the_processor_offers_and_the_release_too(
+    here: tuple[Path, str, Path], tmp_path: Path
+) -> None:
+    folder, text, _run = here
+    command(folder, text, "--bits", "portable", root=tmp_path / "one")
+    command(folder, text, "--bits", "portable", "--on", "ray", root=tmp_path / "other", **ELSEWHERE)
+    outputs = open_run(str(tmp_path / "one/bits"))
+    (own,) = outputs["lm"].manifest.bits
+    assert own.mode == "portable" and own.processor == ""
+    assert tree(tmp_path / "one") == tree(tmp_path / "other")
+    assert verify(str(tmp_path / "one/bits"), "--against", str(tmp_path / "other/bits"))[0] == 0
+
+
+@intel
+@pytest.mark.slow
+def test_numbers_of_two_kinds_of_processor_are_told_from_others_that_differ(
+    here: tuple[Path, str, Path], tmp_path: Path
+) -> None:
+    folder, text, run = here
+    command(folder, text, root=tmp_path, **ELSEWHERE)
+    code, said = verify(str(run), "--against", str(tmp_path / "bits"))
+    lines = dict(line.split(": ", 1) for line in said.splitlines())
+    assert code == 0, said
+    assert lines["docs"] == "the same (40 rows)" and lines["words"] == "the same (40 rows)"
+    assert "last bits, as neural models computed on" in said and " MKL_ENABLE_INSTRUCTIONS=AVX2, torch 2" in said
+    assert {line.split(":")[0] for line in said.splitlines() if "last bits" in line} <= {"lm", "out"}
+    code, said = verify(str(run), "--against", str(tmp_path / "bits/missing"))
+    assert code == 2 and "is no release" in said
+    releases = [str(next(each.glob("out-*/release"))) for each in (run, tmp_path / "bits")]
+    code, said = verify(releases[0], "--against", releases[1])
+    assert code == 0 and "data/default/train-00000-of-00001.parquet" in said and "last bits" in said
+
+
+def test_what_differs_by_more_than_last_bits_or_on_one_processor_differs(
+    here: tuple[Path, str, Path], tmp_path: Path
+) -> None:
+    run = here[2]
+    assert compare(str(run), str(run)).same
+    shutil.copytree(run, tmp_path / "bits")
+    data = open_run(str(tmp_path / "bits"))["lm"]
+    path = Path(data.path(data.shards[0]))
+    table = pq.read_table(path)
+
+    def change(values: np.ndarray, processor: str | None) -> tuple[bool, str]:
+        changed = table.set_column(1, table.column_names[1], pa.array(values, table.schema.field(1).type))
+        pq.write_table(changed, path)
+        said = json.loads((Path(data.folder) / "manifest.json").read_text())
+        said["shards"][0]["digest"] = "0" * 32
+        if processor:
+            said["bits"][0]["processor"] = processor
+        (Path(data.folder) / "manifest.json").write_text(json.dumps(said))
+        found = compare(str(run), str(tmp_path / "bits"))
+        return found.same, "\n".join(line for line in found.lines if line.startswith("lm:"))
+
+    before = table.column(1).to_numpy()
+    name = table.column_names[1]
+    assert change(before + 1e-7, None) == (False, f"lm: {name} differs in {len(before)} of 40 rows, by up to 1.0e-07")
+    same, said = change(before + 1e-7, "other")
+    assert same and said.startswith(
+        f"lm: {len(before)} of 40 values of {name} differ by 1.0e-07 at most: last bits, as"
+    )
+    same, said = change(before + np.eye(1, len(before))[0] * 0.01, "other")
+    assert not same and f"{name} differs in 1 of 40 rows, by up to 1.0e-02 (neural models computed on" in said
+    assert change(before, None)[0]
+
+
+def test_rows_columns_and_steps_of_one_alone_are_differences(here: tuple[Path, str, Path], tmp_path: Path) -> None:
+    _folder, text, run = here
+    fewer = text.replace("bottom: 0.5", "bottom: 0.4").replace(
+        ", gopher_quality: {}", ", gopher_quality: {}, lines: {}"
+    )
+    run_yaml(tmp_path, fewer.replace("out: {release: {from: [docs, lm, kept]", "published: {release: {from: [docs, words, lm, kept]"))  # fmt: skip
+    found = compare(str(run), str(tmp_path / "bits"))
+    said = "\n".join(found.lines)
+    assert not found.same
+    for line in ("docs: the same (40 rows)", "kept: keep differs in 4 of 40 rows", "out: is done in the first alone"):
+        assert line in said
+    assert (
+        "words: the column lines_" in said and "is in one alone" in said and "published: is done in the second" in said
+    )
+    releases = [str(next(each.glob("*/release"))) for each in (run, tmp_path / "bits")]
+    assert "4 rows are in the first alone, 0 in the second" in "\n".join(compare(*releases).lines)
+
+
+def test_bits_of_another_mode_than_a_process_was_started_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="was started for bits of the mode machine, not portable"):
+        run_yaml(tmp_path, write_config(tmp_path, tmp_path), resources=Resources(bits="portable"))
+
+
+def test_what_other_settings_choose_kernels_is_part_of_a_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = bits.processor.__wrapped__()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert bits.processor.__wrapped__() == f"{plain} ATEN_CPU_CAPABILITY=default"
+
+
+def test_a_change_is_told_only_where_there_is_one() -> None:
+    one, other = Bits("machine", "one", "2.13.0"), Bits("machine", "other", "2.13.0")
+    assert bits.change([], [one]) == bits.change([one], []) == bits.change([one, other], [one]) == ""
+    assert "computed on other, torch 2.13.0, and those before on one, torch 2.13.0" in bits.change([one], [one, other])
