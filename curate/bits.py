@@ -18,7 +18,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -83,15 +83,10 @@ def settle() -> None:
         os.environ.setdefault(name, value)
 
 
-def obey(asked: Mode | None, command: Sequence[str]) -> None:
-    """Go on with bits as asked: for `portable` Python runs anew in the place of this process, where it does not yet.
-
-    Args:
-        asked: by a person; None for what the environment says.
-        command: the arguments of Python, as `["-m", "curate", "run", ...]`.
-    """
+def obey(asked: Mode | None) -> None:
+    """Go on with bits as a command asks: for `portable` it starts anew in the place of its process, if need be."""
     if asked == "portable" and mode() != "portable":
-        os.execve(sys.executable, [sys.executable, *command], {**os.environ, **PORTABLE})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **PORTABLE})
 
 
 @functools.cache

@@ -105,7 +105,7 @@ def run(
 
     What is done is never done twice: outputs are named by a digest of their step, its config and its inputs.
     """
-    modes.obey(bits, ["-m", "curate", *sys.argv[1:]])
+    modes.obey(bits)
     pipeline = Pipeline.load(config, set_ or [])
     if dry_run:
         _show_plan(pipeline, root)

@@ -7,8 +7,8 @@ A row's numbers must not depend on its company, or another number of workers wou
 see to it on a CPU. A row is padded to a length that follows from its own alone, and only rows of one length share a
 batch. MKL is asked for products that do not depend on the number of rows (`curate.bits.settle`); where they do,
 `product_rows` finds out, and rows share a batch by eights or not at all. And torch computes the last few numbers of an
-array by other code than the rest (silu, tanh: two vectors at a time, then one by one), so that a row has to fill whole
-vectors: one that does not is computed alone.
+array by other code than the rest (silu, gelu by tanh: two vectors at a time, then one by one), so that a row has to
+fill whole vectors: one that does not is computed alone.
 """
 
 from __future__ import annotations
