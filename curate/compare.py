@@ -9,6 +9,7 @@ Such differences are told apart from others, with the largest of them. Everythin
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,18 +57,30 @@ class Compared:
         if not found.any():
             self.lines.append(f"{name}: the same ({rows:,} rows)")
 
-    def add_stores(self, name: str, one: Dataset, other: Dataset, why: str) -> None:
-        """Compare the arrays of numbers that lie beside the rows, of features; a code may round to its neighbour."""
-        hashes = [{k: v for k, v in each.manifest.files.items() if k.endswith(".npy")} for each in (one, other)]
-        differ = [path for path in hashes[0] if hashes[0][path] != hashes[1].get(path)]
-        near = bool(why) and hashes[0].keys() == hashes[1].keys()
-        for path in differ if near else ():
-            (first, codes), (second, _) = (_array(files.join(each.folder, path)) for each in (one, other))
-            near &= first.shape == second.shape and bool(_near(first, second, 1.0 if codes else ABSOLUTE).all())
-        if differ or hashes[0].keys() != hashes[1].keys():
-            self.same &= near
-            last = f": last bits, as {why}" if near else f" by more than last bits{f' ({why})' if why else ''}"
-            self.lines.append(f"{name}: {len(differ):,} of {len(hashes[0]):,} arrays of numbers differ{last}")
+    def add_arrays(self, name: str, one: Dataset, other: Dataset, why: str) -> None:
+        """Compare the arrays of numbers in the files of two datasets: the weights of a model, features.
+
+        What is written of them as text (a card, a curve) follows from them and is not compared where they are near.
+        """
+        before, after = one.manifest.files, other.manifest.files
+        if not one.shards and before == after:
+            self.lines.append(f"{name}: the same")
+        differ = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+        arrays = [path for path in differ if path.endswith((".npy", ".safetensors"))]
+        if not arrays and (one.shards or not differ):
+            return
+        largest, near = 0.0, bool(why and arrays)
+        for path in arrays if near else ():
+            if path not in before or path not in after:
+                near = False
+                continue
+            apart, last = _compare_arrays(*(files.join(each.folder, path) for each in (one, other)))
+            largest, near = max(largest, apart), near and last
+        self.same &= near
+        by = f", by {largest:.1e} at most" if largest else ""
+        self.lines.append(
+            f"{name}: {len(arrays) or len(differ)} of its files differ{by}{': last bits' if near else ''}"
+        )
 
 
 @dataclass
@@ -103,19 +116,17 @@ class _Differences:
                 _compare(one[name], other[name], self.columns.setdefault(name, _Column()))
 
     def told(self, why: str) -> Iterator[tuple[str, bool]]:
-        """What differs, and whether it is no more than what `why` explains."""
+        """What differs, and whether it is no more than last bits, of which `why` says that there may be some."""
         for name in sorted(self.missing):
             yield f"the column {name} is in one alone", False
         if any(self.alone):
-            follows = f"; numbers at a threshold may fall on either side of it: {why}" if why else ""
-            yield f"{self.alone[0]:,} rows are in the first alone, {self.alone[1]:,} in the second{follows}", False
+            yield f"{self.alone[0]:,} rows are in the first alone, {self.alone[1]:,} in the second", False
         for name, each in self.columns.items():
-            if each.values and each.beyond == 0 and why:
-                text = f"{each.values:,} of {self.rows:,} values of {name} differ by {each.largest:.1e} at most"
-                yield f"{text}: last bits, as {why}", True
-            elif each.values:
-                by = f", by up to {each.largest:.1e}" if each.largest else ""
-                yield f"{name} differs in {each.values:,} of {self.rows:,} rows{by}{f' ({why})' if why else ''}", False
+            if each.values:
+                by = f", by {each.largest:.1e} at most" if each.largest else ""
+                last = bool(why) and each.beyond == 0
+                text = f"{each.values:,} of {self.rows:,} values of {name} differ{by}"
+                yield f"{text}{': last bits' if last else ''}", last
 
 
 def _compare(one: pa.ChunkedArray, other: pa.ChunkedArray, into: _Column) -> None:
@@ -143,10 +154,25 @@ def _near(one: Numbers, other: Numbers, least: float = ABSOLUTE) -> npt.NDArray[
     return apart <= np.maximum(least, RELATIVE * np.maximum(np.abs(one), np.abs(other)))
 
 
-def _array(path: str) -> tuple[Numbers, bool]:
-    """An array of a store, and whether it holds whole numbers."""
-    found = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
-    return found.astype(np.float64), found.dtype.kind == "i"
+def _compare_arrays(one: str, other: str) -> tuple[float, bool]:
+    """The largest difference of two files, and whether all are last bits; a code may round to its neighbour."""
+    first, second = _arrays(one), _arrays(other)
+    shapes = [{name: each.shape for name, each in arrays.items()} for arrays in (first, second)]
+    if shapes[0] != shapes[1]:
+        return 0.0, False
+    largest, near = 0.0, True
+    for name, values in first.items():
+        pair = values.astype(np.float64), second[name].astype(np.float64)
+        largest = max(largest, float(np.abs(pair[0] - pair[1]).max(initial=0.0)))
+        near &= bool(_near(*pair, 1.0 if values.dtype.kind == "i" else ABSOLUTE).all())
+    return largest, near
+
+
+def _arrays(path: str) -> dict[str, npt.NDArray[np.generic]]:
+    data = files.read_bytes(path)
+    if path.endswith(".npy"):
+        return {"": np.load(io.BytesIO(data), allow_pickle=False)}
+    return dict(importlib.import_module("safetensors.numpy").load(data))
 
 
 def _numbers(column: pa.ChunkedArray) -> Numbers:
@@ -171,6 +197,7 @@ def compare(one: str, other: str) -> Compared:
 
 def _compare_runs(one: Mapping[str, Dataset], other: Mapping[str, Dataset]) -> Compared:
     compared = Compared()
+    reasons: set[str] = set()
     for name in [*one, *(name for name in other if name not in one)]:
         if name not in one or name not in other:
             compared.same = False
@@ -180,12 +207,9 @@ def _compare_runs(one: Mapping[str, Dataset], other: Mapping[str, Dataset]) -> C
         why = _why(_computed(first, one), _computed(second, other))
         if first.shards or second.shards:
             compared.add(name, first.rows, _pairs(first, second), why)
-            compared.add_stores(name, first, second, why)
-        elif first.manifest.files == second.manifest.files:
-            compared.lines.append(f"{name}: the same")
-        else:
-            compared.same = False
-            compared.lines.append(f"{name}: its model differs{f' ({why})' if why else ''}")
+        compared.add_arrays(name, first, second, why)
+        reasons |= {why} - {""}
+    compared.lines += sorted(reasons)
     return compared
 
 
@@ -216,10 +240,10 @@ def _models(dataset: Dataset) -> list[str]:
 
 def _why(one: set[Bits], other: set[Bits]) -> str:
     """Why numbers may differ in their last bits; empty where they may not."""
-    if one == other:
+    if one == other or not one or not other:
         return ""
-    told = [" and ".join(str(each) for each in sorted(some)) or "none" for some in (one, other)]
-    return f"neural models computed on {told[0]} there, {told[1]} here" if all(told) else ""
+    kinds = [" and ".join(str(each) for each in sorted(some)) for some in (one, other)]
+    return f"neural models computed on {kinds[0]} in the first, on {kinds[1]} in the second: their last bits may differ"
 
 
 def _pairs(one: Dataset, other: Dataset) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -248,6 +272,7 @@ def _compare_releases(one: str, other: str) -> Compared:
             continue
         pair = (_table(files.join(one, path)), _table(files.join(other, path)))
         compared.add(path, listed[0][path], iter([pair]), why)
+    compared.lines += [why] if why else []
     return compared
 
 
