@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Numbers that torch's loops over float32 take at once, with AVX-512: two vectors of 16.
 LANES = 32
+# How configs say that a model has experts.
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 def padded(length: int, context: int) -> int:
@@ -63,7 +65,7 @@ def grain_of(model: object, device: str) -> int:
     """A number by which lengths are judged: rows share a batch where their length times this is a multiple of LANES.
 
     It is what divides the widths of the model's layers, at most LANES, so that a row fills whole vectors; 4 at most
-    where products need rows by eights; 0, rows are always alone, where even those depend on their neighbours. On a
+    where products need rows by eights; 0, rows are always alone, where even those depend on their neighbours, and with experts. On a
     GPU, where nothing is promised, LANES.
     """
     import torch
@@ -85,4 +87,6 @@ def grain_of(model: object, device: str) -> int:
             # Tokens, in and out, are as many as there are: nothing but sums by row passes over them.
             whole = layer is logits or isinstance(layer, torch.nn.Embedding)
             widths += weight.shape[1:] if whole else weight.shape
-    return math.gcd(*widths)
+    # An expert is given the tokens of several rows, any number of them.
+    experts = any(getattr(getattr(network, "config", None), name, None) for name in _EXPERTS)
+    return 0 if experts else math.gcd(*widths)

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -186,6 +187,9 @@ def test_the_grain_of_a_model_follows_from_the_widths_of_its_layers() -> None:
     assert grain_of(Net(64, 36), "cpu") == 4
     assert grain_of(Net(64, 37), "cpu") == (1 if unit == 1 else 0)
     assert grain_of(Net(64, 37), "cuda") == LANES
+    net = Net(64, 256)
+    net.config = SimpleNamespace(num_local_experts=4)  # type: ignore[assignment]
+    assert grain_of(net, "cpu") == 0
 
 
 def mode_of_a_worker() -> Callable[[int], int | None]:
