@@ -83,10 +83,12 @@ def settle() -> None:
         os.environ.setdefault(name, value)
 
 
-def obey(asked: Mode | None) -> None:
-    """Go on with bits as a command asks: for `portable` it starts anew in the place of its process, if need be."""
-    if asked == "portable" and mode() != "portable":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **PORTABLE})
+def restart_if_needed(asked: Mode | None) -> None:
+    """Start this command anew, in the place of its process, where it was not started for the mode that is asked for."""
+    if asked is not None and asked != mode():
+        others = {name: value for name, value in os.environ.items() if name not in PORTABLE}
+        own = PORTABLE if asked == "portable" else {}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**others, **own})
 
 
 @functools.cache
@@ -112,20 +114,16 @@ def processor() -> str:
     return " ".join(each for each in (platform.machine(), name, level, *limits) if each)
 
 
-def use(device: str = "cpu", name: str = "") -> None:
+def use(where: str | None = None) -> None:
     """Note that a model is loaded in this process, into the folder of `noting`.
 
     Args:
-        device: `cpu` or `cuda`.
-        name: of the GPU.
+        where: it computes, unless that is this processor as it was asked to.
     """
     if _folder is None:
         return
-    version = importlib.metadata.version("torch")
-    if device == "cpu":
-        bits = Bits(mode(), processor() if mode() == "machine" else "", version)
-    else:
-        bits = Bits("machine", name, version)
+    own = processor() if mode() == "machine" else ""
+    bits = Bits(mode(), own if where is None else where, importlib.metadata.version("torch"))
     data = orjson.dumps(_BITS.dump_python(bits))
     path = files.join(_folder, f"{xxhash.xxh3_64_hexdigest(data)}.bits")
     if not files.exists(path):
@@ -186,17 +184,21 @@ def check(asked: Mode | None) -> None:
     """
     if asked is not None and asked != mode():
         raise ConfigError(
-            f"bits: this process was started for bits of the mode {mode()}, not {asked}, which numpy and torch are told"
-            f" before they are imported; use `curate run --bits {asked}`, or see docs/reproducibility.md for a notebook"
+            f"bits: this process was started for bits of the mode {mode()}, not {asked}, which numpy and torch have to"
+            f" know before they are imported; use `curate run --bits {asked}`, or for a notebook see"
+            " docs/reproducibility.md"
         )
 
 
 def change(before: Collection[Bits], now: Collection[Bits]) -> str:
     """What a person should know where models computed otherwise than before; empty where they did not."""
-    if not before or set(now) <= set(before):
+    first = set(before) or set(sorted(now)[:1])  # several at once, as on a cluster
+    new = set(now) - first
+    if not new:
         return ""
-    kinds = [" and ".join(str(each) for each in sorted(some)) for some in (before, set(now) - set(before))]
+    kinds = [" and ".join(str(each) for each in sorted(some)) for some in (first, new)]
+    helps = all(each.processor.startswith("x86_64") for each in first | new)
     return (
-        f"its models computed on {kinds[1]}, and those before on {kinds[0]}: the last bits of their numbers may differ"
-        " (they do not with --bits portable)"
+        f"its models computed on {kinds[1]}, others on {kinds[0]}: the last bits of their numbers may differ"
+        f"{' (they do not with --bits portable)' if helps else ''}"
     )

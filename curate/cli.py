@@ -98,14 +98,16 @@ def run(
     ] = False,
     bits: Annotated[
         modes.Mode | None,
-        typer.Option(help="Of neural models: this kind of processor's, or the same on any x86-64 with AVX2 (slower)."),
+        typer.Option(
+            help="Neural models give the same bits on one kind of processor, or on any x86-64 with AVX2 (slower)."
+        ),
     ] = None,
 ) -> None:
     """Run a pipeline, or go on with one that was stopped.
 
     What is done is never done twice: outputs are named by a digest of their step, its config and its inputs.
     """
-    modes.obey(bits)
+    modes.restart_if_needed(bits)
     pipeline = Pipeline.load(config, set_ or [])
     if dry_run:
         _show_plan(pipeline, root)
@@ -183,6 +185,8 @@ def inspect(
     )
     if manifest.quarantined:
         _print(f"{manifest.quarantined:,} rows in quarantine")
+    for each in manifest.bits:
+        _print(f"  models computed on {each}")
     for name, count in manifest.counts.items():
         _print(f"  {name}: {count:,}")
     if not opened.shards:
@@ -213,7 +217,7 @@ def explain(
 
 @app.command()
 def verify(
-    release: Annotated[str, typer.Argument(help="The folder of a release.", metavar="RELEASE")],
+    release: Annotated[str, typer.Argument(help="The folder of a release, or with --against of a run.")],
     against: Annotated[
         str | None, typer.Option(help="Another release, or for a run another run, to compare it with.", metavar="OTHER")
     ] = None,
@@ -222,6 +226,7 @@ def verify(
 
     With `--against`, see whether another release or run holds the same, value by value. Numbers of neural models may
     differ in their last bits where they were computed on another kind of processor: that is said, and is no failure.
+    Shards whose digests agree are not read again.
     """
     if against is not None:
         compared = importlib.import_module("curate.compare").compare(release, against)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,10 +27,13 @@ from curate.dataset import Dataset
 from curate.errors import ConfigError
 from curate.pipeline import RECORD, open_run
 from curate.release.verify import find_release
-from curate.release.write import MANIFEST
+from curate.release.write import MANIFEST, RELEASE
 from curate.shards import read_shard
 
 Numbers = npt.NDArray[np.float64]
+_ARRAYS = (".npy", ".safetensors")
+# What a training writes of its numbers.
+_WRITTEN = ("loss.csv", "loss.svg", "model.json")
 
 
 @dataclass
@@ -51,36 +55,36 @@ class Compared:
         found = _Differences(rows)
         for one, other in tables:
             found.add(one, other)
-        for text, last in found.told(why):
+        for text, last in found.lines(why):
             self.same &= last
             self.lines.append(f"{name}: {text}")
         if not found.any():
             self.lines.append(f"{name}: the same ({rows:,} rows)")
 
-    def add_arrays(self, name: str, one: Dataset, other: Dataset, why: str) -> None:
-        """Compare the arrays of numbers in the files of two datasets: the weights of a model, features.
+    def add_files(self, name: str, one: Dataset, other: Dataset, why: str) -> None:
+        """Compare the files beside the shards: arrays of numbers (weights, features) by value, others by their hashes.
 
-        What is written of them as text (a card, a curve) follows from them and is not compared where they are near.
+        Where `why` says that numbers may differ, so may what is written of them: cards, curves, a release's papers.
         """
         before, after = one.manifest.files, other.manifest.files
         if not one.shards and before == after:
             self.lines.append(f"{name}: the same")
         differ = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-        arrays = [path for path in differ if path.endswith((".npy", ".safetensors"))]
-        if not arrays and (one.shards or not differ):
-            return
-        largest, near = 0.0, bool(why and arrays)
-        for path in arrays if near else ():
-            if path not in before or path not in after:
-                near = False
-                continue
+        near = [path for path in differ if why and (path in _WRITTEN or path.startswith(f"{RELEASE}/"))]
+        arrays = [path for path in differ if path.endswith(_ARRAYS) and path in before and path in after]
+        largest = 0.0
+        for path in arrays if why else ():
             apart, last = _compare_arrays(*(files.join(each.folder, path) for each in (one, other)))
-            largest, near = max(largest, apart), near and last
-        self.same &= near
-        by = f", by {largest:.1e} at most" if largest else ""
-        self.lines.append(
-            f"{name}: {len(arrays) or len(differ)} of its files differ{by}{': last bits' if near else ''}"
-        )
+            largest = max(largest, apart)
+            near += [path] if last else []
+        wrong = [path for path in differ if path not in near]
+        if wrong:
+            self.same = False
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            self.lines.append(f"{name}: {wrong[0]}{more} differs" + (f", by {largest:.1e} at most" if largest else ""))
+        elif arrays:
+            of = arrays[0] if len(arrays) == 1 else f"{len(arrays)} files of numbers"
+            self.lines.append(f"{name}: {of} differ{'s' * (len(arrays) == 1)}, by {largest:.1e} at most: last bits")
 
 
 @dataclass
@@ -96,16 +100,18 @@ class _Differences:
     alone: tuple[int, int] = (0, 0)
     columns: dict[str, _Column] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    types: dict[str, str] = field(default_factory=dict)
 
     def any(self) -> bool:
-        return bool(any(self.alone) or self.missing or any(each.values for each in self.columns.values()))
+        return bool(any(self.alone) or self.missing or self.types or any(each.values for each in self.columns.values()))
 
     def add(self, one: pa.Table, other: pa.Table) -> None:
         if "id" in one.column_names and "id" in other.column_names and not one["id"].equals(other["id"]):
-            places = pc.index_in(one["id"], value_set=other["id"].combine_chunks())
+            ids = [each["id"].cast(pa.string()).combine_chunks() for each in (one, other)]
+            places = pc.index_in(ids[0], value_set=ids[1])
             both = places.is_valid()
             shared = pc.sum(both).as_py() or 0
-            self.alone = self.alone[0] + one.num_rows - shared, self.alone[1] + other.num_rows - shared
+            self.alone = self.alone[0] + one.num_rows - shared, self.alone[1] + max(0, other.num_rows - shared)
             one, other = one.filter(both), other.take(places.drop_null())
         elif one.num_rows != other.num_rows:
             self.alone = self.alone[0] + one.num_rows, self.alone[1] + other.num_rows
@@ -113,12 +119,16 @@ class _Differences:
         self.missing |= set(one.column_names) ^ set(other.column_names)
         for name in one.column_names:
             if name in other.column_names:
+                if one[name].type != other[name].type:
+                    self.types[name] = f"is {one[name].type} in the first, {other[name].type} in the second"
                 _compare(one[name], other[name], self.columns.setdefault(name, _Column()))
 
-    def told(self, why: str) -> Iterator[tuple[str, bool]]:
+    def lines(self, why: str) -> Iterator[tuple[str, bool]]:
         """What differs, and whether it is no more than last bits, of which `why` says that there may be some."""
         for name in sorted(self.missing):
             yield f"the column {name} is in one alone", False
+        for name, kinds in self.types.items():
+            yield f"the column {name} {kinds}", False
         if any(self.alone):
             yield f"{self.alone[0]:,} rows are in the first alone, {self.alone[1]:,} in the second", False
         for name, each in self.columns.items():
@@ -134,24 +144,37 @@ def _compare(one: pa.ChunkedArray, other: pa.ChunkedArray, into: _Column) -> Non
     if one.equals(other):
         return
     if not (pa.types.is_floating(one.type) and pa.types.is_floating(other.type)):
-        pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
-        differ = sum(first != second for first, second in pairs)
-        into.values, into.beyond = into.values + differ, into.beyond + differ
+        for first, second in zip(one.to_pylist(), other.to_pylist(), strict=True):
+            into.values += not _alike(first, second, exactly=True)
+            into.beyond += not _alike(first, second, exactly=False)
         return
     first, second = (_numbers(each) for each in (one, other))
-    differ = ~((first == second) | (np.isnan(first) & np.isnan(second)))
     nulls = one.is_null().to_numpy() != other.is_null().to_numpy()
-    apart = np.abs(first - second)
-    into.values += int((differ | nulls).sum())
-    into.beyond += int(((differ & ~_near(first, second)) | nulls).sum())
-    finite = apart[differ & np.isfinite(apart)]
-    into.largest = max(into.largest, float(finite.max()) if len(finite) else 0.0)
+    differ = ~((first == second) | (np.isnan(first) & np.isnan(second))) | nulls
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(first - second)
+    into.values += int(differ.sum())
+    into.beyond += int((differ & (~_near(first, second) | nulls)).sum())
+    into.largest = max(into.largest, float(apart[differ & np.isfinite(apart)].max(initial=0.0)))
+
+
+def _alike(one: object, other: object, *, exactly: bool) -> bool:
+    """Whether two values are equal, or so but for last bits, whatever they are made of."""
+    if isinstance(one, float) and isinstance(other, float):
+        near = not exactly and math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        return one == other or (math.isnan(one) and math.isnan(other)) or near
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_alike(*pair, exactly=exactly) for pair in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key], exactly=exactly) for key in one)
+    return one == other
 
 
 def _near(one: Numbers, other: Numbers, least: float = ABSOLUTE) -> npt.NDArray[np.bool_]:
-    """Whether numbers are equal but for last bits."""
-    apart: Numbers = np.abs(one - other)
-    return apart <= np.maximum(least, RELATIVE * np.maximum(np.abs(one), np.abs(other)))
+    """Whether numbers are equal but for last bits; one that is not finite is near none."""
+    with np.errstate(invalid="ignore"):
+        apart: Numbers = np.abs(one - other)
+        return np.isfinite(apart) & (apart <= np.maximum(least, RELATIVE * np.maximum(np.abs(one), np.abs(other))))
 
 
 def _compare_arrays(one: str, other: str) -> tuple[float, bool]:
@@ -190,8 +213,12 @@ def compare(one: str, other: str) -> Compared:
         ConfigError: one is neither.
         RunError: a file is damaged.
     """
-    if all(files.exists(files.join(each, RECORD)) for each in (one, other)):
+    runs = [files.exists(files.join(each, RECORD)) for each in (one, other)]
+    if all(runs):
         return _compare_runs(open_run(one), open_run(other))
+    for each, is_run in zip((one, other), runs, strict=True):
+        if not is_run and not files.exists(each):
+            raise ConfigError(f"{each}: is not there; name the folders of two runs or of two releases")
     return _compare_releases(find_release(one), find_release(other))
 
 
@@ -207,7 +234,7 @@ def _compare_runs(one: Mapping[str, Dataset], other: Mapping[str, Dataset]) -> C
         why = _why(_computed(first, one), _computed(second, other))
         if first.shards or second.shards:
             compared.add(name, first.rows, _pairs(first, second), why)
-        compared.add_arrays(name, first, second, why)
+        compared.add_files(name, first, second, why)
         reasons |= {why} - {""}
     compared.lines += sorted(reasons)
     return compared
@@ -240,7 +267,7 @@ def _models(dataset: Dataset) -> list[str]:
 
 def _why(one: set[Bits], other: set[Bits]) -> str:
     """Why numbers may differ in their last bits; empty where they may not."""
-    if one == other or not one or not other:
+    if not one or not other or (one == other and len(one) == 1):
         return ""
     kinds = [" and ".join(str(each) for each in sorted(some)) for some in (one, other)]
     return f"neural models computed on {kinds[0]} in the first, on {kinds[1]} in the second: their last bits may differ"
@@ -250,6 +277,9 @@ def _pairs(one: Dataset, other: Dataset) -> Iterator[tuple[pa.Table, pa.Table]]:
     digests = [{shard.name: shard.digest for shard in each.shards} for each in (one, other)]
     for name in dict.fromkeys([*digests[0], *digests[1]]):
         if digests[0].get(name) == digests[1].get(name):
+            for each in (one, other):
+                if not files.exists(each.path(name)):
+                    raise ConfigError(f"{each.path(name)}: is missing; run the pipeline again")
             continue
         tables = [
             _table(each.path(name)) if name in each.names else each.schema().empty_table() for each in (one, other)

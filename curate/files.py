@@ -164,6 +164,7 @@ def list_names(folder: str) -> list[str]:
     """The names of the files directly in a folder, sorted; none when the folder is not there."""
     if is_remote(folder):
         fs, path = fsspec.core.url_to_fs(folder)
+        fs.invalidate_cache(path)  # another process may have written since
         if not fs.isdir(path):
             return []
         return sorted(posixpath.basename(p) for p in fs.find(path, maxdepth=1))

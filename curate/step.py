@@ -203,17 +203,15 @@ class Job:
                         out.write(orjson.dumps(_RECEIPT.dump_python(receipt, mode="json")))
                     done[task.name] = receipt
                     advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
-                    if outcome.index == 0:
-                        self.compare_bits()
-        self.compare_bits()
+                    self.compare_bits()
         return [done[task.name] for task in tasks if task.name in done]
 
     def compare_bits(self) -> None:
         """Say it where the step's models computed on another kind of processor than those of the run before."""
         now = bits.noted(self.noted)
-        told = bits.change(self._known, now)
-        if told:
-            self._progress.line(f"{self.step.name}: {told}")
+        text = bits.change(self._known, now)
+        if text:
+            self._progress.line(f"{self.step.name}: {text}")
         self._known.update(now)
 
     def watch(self, told: Callable[[], str]) -> contextlib.AbstractContextManager[None]:

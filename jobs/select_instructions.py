@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
     parser.add_argument("--bits", choices=["machine", "portable"], help="of neural models, as for `curate run`")
     args = parser.parse_args()
-    bits.obey(args.bits)
+    bits.restart_if_needed(args.bits)
     resources = Resources(workers=args.workers, gpus=args.gpus, bits=args.bits)
     try:
         pipeline = Pipeline.load(args.config, args.set)

@@ -14,17 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from curate import bits
 from curate.bits import Bits
-from curate.compare import compare
+from curate.compare import Compared, _Differences, compare
 from curate.dataset import Dataset
 from curate.engine import Engine, Resources
 from curate.errors import ConfigError, RunError
 from curate.pipeline import open_run
 from curate.progress import Progress
 from curate.step import Job, Receipt, Result, Step, execute
-from tests.helpers import tree
+from tests.helpers import run_step, tree
 from tests.pipelines import run_yaml
 
 TEXTS = [f"The garden was quiet {'and green ' * (i % 9)}on day {i}." for i in range(40)]
@@ -153,7 +154,7 @@ def test_a_step_that_goes_on_elsewhere_names_both_processors(tmp_path: Path, mon
     assert run("one", fail=True) == (None, [])
     done, lines = run("other", fail=False)
     assert done is not None and [each.processor for each in done.manifest.bits] == ["one", "other"]
-    assert len(lines) == 1 and "computed on other, torch" in lines[0] and "before on one, torch" in lines[0]
+    assert len(lines) == 1 and "computed on other, torch" in lines[0] and "others on one, torch" in lines[0]
     again, lines = run("third", fail=False)
     assert again is not None and again.manifest == done.manifest and not lines
 
@@ -188,7 +189,7 @@ def test_numbers_of_two_kinds_of_processor_are_told_from_others_that_differ(
     assert f" MKL_ENABLE_INSTRUCTIONS={LIMIT}, torch 2" in said.splitlines()[-1]
     assert {line.split(":")[0] for line in said.splitlines() if line.endswith(": last bits")} <= {"lm", "out"}
     code, said = verify(str(run), "--against", str(tmp_path / "bits/missing"))
-    assert code == 2 and "is no release" in said
+    assert code == 2 and "is not there; name the folders of two runs or of two releases" in said
     releases = [str(next(each.glob("out-*/release"))) for each in (run, tmp_path / "bits")]
     code, said = verify(releases[0], "--against", releases[1])
     assert code == 0 and "data/default/train-00000-of-00001.parquet" in said and "last bits" in said
@@ -257,4 +258,59 @@ def test_what_other_settings_choose_kernels_is_part_of_a_kind_of_processor(monke
 def test_a_change_is_told_only_where_there_is_one() -> None:
     one, other = Bits("machine", "one", "2.13.0"), Bits("machine", "other", "2.13.0")
     assert bits.change([], [one]) == bits.change([one], []) == bits.change([one, other], [one]) == ""
-    assert "computed on other, torch 2.13.0, and those before on one, torch 2.13.0" in bits.change([one], [one, other])
+    told = "its models computed on other, torch 2.13.0, others on one, torch 2.13.0: the last bits of their numbers may differ"
+    assert bits.change([one], [one, other]) == bits.change([], [one, other]) == bits.change([one], [other]) == told
+    kinds = [Bits("machine", f"x86_64 {name}", "2.13.0") for name in ("Intel", "AMD")]
+    assert bits.change(kinds[:1], kinds).endswith(" (they do not with --bits portable)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "values", "near"),
+    [
+        ([1.0, None], [1.0, None], 0, True),
+        ([float("nan"), 2.0], [float("nan"), 2.0], 0, True),
+        ([1.0, 2.0], [1.0, 2.000001], 1, True),
+        ([1.0, 2.0], [1.0, 2.1], 1, False),
+        ([1.0, None], [1.0, 2.0], 1, False),
+        ([float("inf"), 1.0], [3.0, 1.0], 1, False),
+        ([float("inf")], [float("-inf")], 1, False),
+        ([[1.0, float("nan")], [2.0]], [[1.0, float("nan")], [2.000001]], 1, True),
+        ([[1.0], [2.0]], [[1.0], [2.0, 3.0]], 1, False),
+        ([{"f": 1.0}], [{"f": 1.000001}], 1, True),
+        (["a", "b"], ["a", "c"], 1, False),
+        ([True, None], [True, False], 1, False),
+    ],
+)
+def test_values_of_every_kind_are_the_same_near_or_different(
+    one: list[object], other: list[object], values: int, near: bool
+) -> None:
+    found = _Differences(len(one))
+    ids = [f"{i:032x}" for i in range(len(one))]
+    other_way = pa.table({"id": ids[::-1], "x": pa.array(other)[::-1]})
+    found.add(pa.table({"id": ids, "x": pa.array(one)}), other_way)
+    assert found.columns["x"].values == values
+    assert (found.columns["x"].beyond == 0) == near
+    assert not any(found.alone)
+
+
+def test_a_tokenizer_that_differs_is_no_matter_of_last_bits(here: tuple[Path, str, Path], tmp_path: Path) -> None:
+    def step(root: str, processor: str, weights: np.ndarray, tokenizer: str) -> Dataset:
+        hashes = {"model/model.safetensors": str(weights), "model/tokenizer.json": tokenizer, "loss.csv": str(weights)}
+
+        def run(job: Job) -> Result:
+            Path(job.folder, "model").mkdir(parents=True)
+            save_file({"w": weights}, Path(job.folder, "model/model.safetensors"))
+            return Result(files=hashes)
+
+        return run_step(tmp_path / root, run, {})
+
+    weights = np.ones((3, 2), np.float32)
+    one, near, other = (step(*each) for each in (("a", "x", weights, "t"), ("b", "y", weights + 1e-6, "t"), ("c", "y", weights, "u")))  # fmt: skip
+    for data, why, same, line in (
+        (near, "two kinds", True, "m: model/model.safetensors differs, by 9.5e-07 at most: last bits"),
+        (near, "", False, "m: loss.csv and 1 more differs"),
+        (other, "two kinds", False, "m: model/tokenizer.json differs"),
+    ):
+        found = Compared()
+        found.add_files("m", one, data, why)
+        assert (found.same, found.lines) == (same, [line])

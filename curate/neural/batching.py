@@ -65,8 +65,8 @@ def grain_of(model: object, device: str) -> int:
     """A number by which lengths are judged: rows share a batch where their length times this is a multiple of LANES.
 
     It is what divides the widths of the model's layers, at most LANES, so that a row fills whole vectors; 4 at most
-    where products need rows by eights; 0, rows are always alone, where even those depend on their neighbours, and with experts. On a
-    GPU, where nothing is promised, LANES.
+    where products need rows by eights; 0, rows are always alone, where even those depend on their neighbours, and with
+    experts. On a GPU, where nothing is promised, LANES.
     """
     import torch
 

@@ -65,11 +65,11 @@ def choose(device: Device) -> str:
     if device == "cuda" and not there:
         raise ModelError("no GPU here; set `device:` to cpu or auto")
     if device != "cpu" and there and not portable:
-        bits.use("cuda", torch.cuda.get_device_name())
+        bits.use(torch.cuda.get_device_name())
         return "cuda"
     if portable:
         _check_portable()
-    bits.use()
+    bits.use(f"{bits.processor()} MKL not strict" if _used_first() else None)
     return "cpu"
 
 
@@ -115,14 +115,20 @@ def product_rows() -> int:
     """Of what the number of rows must be a multiple for a matrix product to give each the bits that it gets alone.
 
     1 for any number; 8, and then only of matrices that are not tiny and have a multiple of four outputs, as others go
-    through other code; or 0: no number will do. That is found out by some hundred products.
+    through other code; or 0: no number will do. That is found out by some thousand small products.
     Where MKL could do better and does not, as torch was used before a model was loaded, a warning says so, once.
     """
     for unit in (1, 8):
         if _invariant(unit):
             return unit
-        if unit == 1:
-            _explain()
+        if unit == 1 and _used_first():
+            warnings.warn(
+                "torch was used before curate loaded a model, so that products of matrices depend on their neighbours:"
+                " rows are computed one at a time, which takes longer and may give other last bits than a process that"
+                " loaded its model first. Set MKL_CBWR=AUTO,STRICT before Python starts, or load a model first",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return 0
 
 
@@ -143,16 +149,10 @@ def _invariant(unit: int) -> bool:
     return True
 
 
-def _explain() -> None:
+def _used_first() -> bool:
+    """Whether torch multiplied before MKL was asked to be strict, so that it is not."""
     found = reproducibility()
-    if found is not None and not found & _STRICT and "STRICT" in os.environ.get("MKL_CBWR", ""):
-        warnings.warn(
-            "torch was used before curate loaded a model, so that products of matrices depend on their neighbours:"
-            " rows are computed one at a time, which gives the same bits and takes longer. Set MKL_CBWR=AUTO,STRICT"
-            " before Python starts, or load a model first",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    return found is not None and not found & _STRICT and "STRICT" in os.environ.get("MKL_CBWR", "")
 
 
 def reproducibility() -> int | None:
@@ -179,4 +179,12 @@ def _check_portable() -> None:
         raise ModelError(
             "bits are portable on x86-64 processors with AVX2 and builds of torch with MKL, and this is none"
             " (or torch was used before); leave out --bits portable"
+        )
+    features: dict[str, bool] = getattr(
+        importlib.import_module("numpy._core._multiarray_umath"), "__cpu_features__", {}
+    )
+    if features.get("AVX512_SKX") or features.get("X86_V4"):
+        raise ModelError(
+            "bits are to be portable, and numpy was imported before it could know: set curate.bits.PORTABLE in the"
+            " environment before numpy is imported, or use `curate run --bits portable`"
         )
