@@ -20,7 +20,7 @@ from curate import bits
 from curate.bits import Bits
 from curate.compare import Compared, _Differences, compare
 from curate.dataset import Dataset
-from curate.engine import Engine, Resources
+from curate.engine import Resources
 from curate.errors import ConfigError, RunError
 from curate.pipeline import open_run
 from curate.progress import Progress
@@ -76,17 +76,16 @@ def here(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> tuple[Path, 
 
 
 def test_the_manifest_of_a_step_with_a_neural_model_says_how_it_computed_and_no_other_does(
-    here: tuple[Path, str, Path], ray_engine: Engine
+    here: tuple[Path, str, Path],
 ) -> None:
     folder, text, run = here
     found = {name: data.manifest.bits for name, data in open_run(str(run)).items()}
     (own,) = found.pop("lm")
     assert own.mode == "machine" and own.processor == bits.processor() and own.torch.startswith("2.")
     assert set(found.values()) == {()}
-    for name, engine, workers in (("two", None, 2), ("ray", ray_engine, 2)):
-        outputs = run_yaml(folder / name, text, engine=engine, resources=Resources(workers=workers))
-        assert outputs["lm"].manifest.bits == (own,)
-        assert tree(folder / name) == tree(folder / "here")
+    outputs = run_yaml(folder / "two", text, resources=Resources(workers=2))
+    assert outputs["lm"].manifest.bits == (own,)
+    assert tree(folder / "two") == tree(folder / "here")
 
 
 def test_how_a_model_computed_is_no_part_of_what_a_step_is(here: tuple[Path, str, Path]) -> None:
