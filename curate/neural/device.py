@@ -116,20 +116,17 @@ def product_rows() -> int:
 
     1 for any number; 8, and then only of matrices that are not tiny and have a multiple of four outputs, as others go
     through other code; or 0: no number will do. That is found out by some thousand small products.
-    Where MKL could do better and does not, as torch was used before a model was loaded, a warning says so, once.
+    Where MKL was asked to be strict and is not, as torch was used before a model was loaded, a warning says so, once.
     """
-    for unit in (1, 8):
-        if _invariant(unit):
-            return unit
-        if unit == 1 and _used_first():
-            warnings.warn(
-                "torch was used before curate loaded a model, so that products of matrices depend on their neighbours:"
-                " rows are computed one at a time, which takes longer and may give other last bits than a process that"
-                " loaded its model first. Set MKL_CBWR=AUTO,STRICT before Python starts, or load a model first",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-    return 0
+    if _used_first():
+        warnings.warn(
+            "torch was used before curate loaded a model, so that MKL is not strict: rows may have to be computed one"
+            " at a time, which takes longer, and their last bits may be others than in a process that loaded its model"
+            " first. Set MKL_CBWR=AUTO,STRICT before Python starts, or load a model first",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return next((unit for unit in (1, 8) if _invariant(unit)), 0)
 
 
 def _invariant(unit: int) -> bool:

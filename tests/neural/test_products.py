@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,7 +219,7 @@ print([str(each.message)[:40] for each in caught if "torch was used" in str(each
 """
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or "GenuineIntel" not in bits.processor(), reason="no strict MKL")
+@pytest.mark.skipif(reproducibility() is None, reason="no MKL")
 def test_where_torch_was_used_first_it_is_said_once_and_the_bits_still_do_not_depend_on_company(shared: object) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
     done = subprocess.run(
