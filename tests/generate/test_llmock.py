@@ -29,6 +29,9 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("llmock") is None, reason="llmock is not installed"),
 ]
 
+# As many words as make the answer, which repeats them, longer than the six pieces after which a stream may be cut: one
+# that is cut later, with its finish reason sent, is whole, and llmock would call it accepted too early.
+QUESTION = "Question {} of twelve that were asked here in one breath"
 FAULTS = ("--error-rate", "429=0.2", "--error-rate", "500=0.1")
 STREAM_FAULTS = [f"--stream-fault={kind}=0.1" for kind in ("truncate", "malformed", "disconnect")]
 
@@ -42,7 +45,7 @@ def fetch(url: str) -> Any:
 def server() -> Iterator[str]:
     base = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "llmock.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--log-level", "error", "--response-style", "varied", *FAULTS, *STREAM_FAULTS]
+    command += ["--log-level", "error", "--response-style", "echo", *FAULTS, *STREAM_FAULTS]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while True:
@@ -70,7 +73,7 @@ def test_every_answer_comes_and_the_client_is_found_to_behave(
         ledger = Ledger(str(tmp_path / "x.sqlite"))
         try:
             async with Ask(means, ledger, None, ["large"], replay=False) as ask:
-                requests = [replace(chat(f"Question {i}"), model="gpt-4o-mini") for i in range(12)]
+                requests = [replace(chat(QUESTION.format(i)), model="gpt-4o-mini") for i in range(12)]
                 return await asyncio.gather(*map(ask, requests))
         finally:
             ledger.close()
