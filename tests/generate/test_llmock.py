@@ -32,8 +32,9 @@ pytestmark = [
 # As many words as make the answer, which repeats them, longer than the six pieces after which a stream may be cut: one
 # that is cut later, with its finish reason sent, is whole, and llmock would call it accepted too early.
 QUESTION = "Question {} of twelve that were asked here in one breath"
-FAULTS = ("--error-rate", "429=0.2", "--error-rate", "500=0.1")
-STREAM_FAULTS = [f"--stream-fault={kind}=0.1" for kind in ("truncate", "malformed", "disconnect")]
+# Few enough that none of the twelve is out of luck eight times in a row, but for one run in a hundred thousand.
+FAULTS = ("--error-rate", "429=0.1", "--error-rate", "500=0.05")
+STREAM_FAULTS = [f"--stream-fault={kind}=0.05" for kind in ("truncate", "malformed", "disconnect")]
 
 
 def fetch(url: str) -> Any:
