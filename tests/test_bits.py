@@ -246,6 +246,8 @@ def test_bits_of_another_mode_than_a_process_was_started_for_are_refused(tmp_pat
 
 
 def test_what_other_settings_choose_kernels_is_part_of_a_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in bits._LIMITS:
+        monkeypatch.delenv(name, raising=False)
     plain = bits.processor.__wrapped__()
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     assert bits.processor.__wrapped__() == f"{plain} ATEN_CPU_CAPABILITY=default"
