@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from curate import bits
 from curate.dataset import Dataset, Manifest, write_manifest
 from curate.digest import Plain, digest_of
 from curate.engine import Engine, Resources
 from curate.engine.local import LocalEngine
+from curate.neural.device import reproducibility
 from curate.progress import Progress
 from curate.shards import ShardWriter
 from curate.step import Job, Result, Step, execute
@@ -68,3 +70,9 @@ def tree(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in skipped
     }
+
+
+def bits_can_be_portable() -> bool:
+    """Whether this is an x86-64 with AVX2, and a build of torch with MKL."""
+    levels = {"avx2", "avx512f"} & set(bits.processor().split())
+    return bool(levels) and reproducibility() is not None

@@ -25,7 +25,7 @@ from curate.errors import ConfigError, RunError
 from curate.pipeline import open_run
 from curate.progress import Progress
 from curate.step import Job, Receipt, Result, Step, execute
-from tests.helpers import run_step, tree
+from tests.helpers import bits_can_be_portable, run_step, tree
 from tests.pipelines import run_yaml
 
 TEXTS = [f"The garden was quiet {'and green ' * (i % 9)}on day {i}." for i in range(40)]
@@ -33,6 +33,7 @@ TEXTS = [f"The garden was quiet {'and green ' * (i % 9)}on day {i}." for i in ra
 # and fewer instructions.
 LIMIT = "SSE4_2" if os.environ.get("MKL_ENABLE_INSTRUCTIONS") == "AVX2" else "AVX2"
 ELSEWHERE = {"MKL_CBWR": "COMPATIBLE", "MKL_ENABLE_INSTRUCTIONS": LIMIT}
+mkl = pytest.mark.skipif(not bits_can_be_portable(), reason="nothing but MKL's kernels can be chosen")
 
 
 def write_config(folder: Path, shared: Path) -> str:
@@ -102,6 +103,7 @@ def test_how_a_model_computed_is_no_part_of_what_a_step_is(here: tuple[Path, str
     assert Dataset.open(data.folder).manifest == data.manifest
 
 
+@mkl
 def test_a_run_that_goes_on_elsewhere_says_so_in_one_line(here: tuple[Path, str, Path], tmp_path: Path) -> None:
     _, text, run = here
     shutil.copytree(run.parent, tmp_path / "root")
@@ -157,6 +159,7 @@ def test_a_step_that_goes_on_elsewhere_names_both_processors(tmp_path: Path, mon
     assert again is not None and again.manifest == done.manifest and not lines
 
 
+@mkl
 @pytest.mark.slow
 def test_portable_bits_are_the_same_whatever_the_processor_offers_and_the_release_too(
     here: tuple[Path, str, Path], tmp_path: Path
@@ -171,6 +174,7 @@ def test_portable_bits_are_the_same_whatever_the_processor_offers_and_the_releas
     assert verify(str(tmp_path / "one/bits"), "--against", str(tmp_path / "other/bits"))[0] == 0
 
 
+@mkl
 @pytest.mark.slow
 def test_numbers_of_two_kinds_of_processor_are_told_from_others_that_differ(
     here: tuple[Path, str, Path], tmp_path: Path

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curate import bits
-from curate.neural.device import reproducibility
+from tests.helpers import bits_can_be_portable
 
 # Found on an EPYC with AVX-512 (AuthenticAMD 26-2), and on the EPYC and the Haswell of qemu, with torch 2.13.0. Change
 # it with what is computed or with the versions of torch and numpy, and never for a processor.
@@ -23,11 +23,7 @@ RECORD = {
     "tuned": "1c948bfbae84fa29",
     "roots": "1ba112d2a8f2fca0",
 }
-LEVELS = ("avx2", "avx512f")
-pytestmark = pytest.mark.skipif(
-    reproducibility() is None or not any(each in bits.processor().split() for each in LEVELS),
-    reason="bits are portable on x86-64 with AVX2 and MKL",
-)
+pytestmark = pytest.mark.skipif(not bits_can_be_portable(), reason="bits are portable on x86-64 with AVX2 and MKL")
 
 
 def compute(shared: Path, **environment: str) -> dict[str, object]:
