@@ -15,11 +15,7 @@ import pytest
 from curate.config import parse
 from curate.generate.prices import load_prices
 from curate.pipeline import Pipeline, open_run
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-PIPELINES = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if "\nsteps:" in path.read_text()]
+from tests.golden.record import PIPELINES, ROOT, check_or_keep
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda p: p.name)
@@ -50,6 +46,7 @@ def test_the_quickstart_keeps_the_good_and_drops_the_spoilt(tmp_path: Path) -> N
     found = re.search(r"precision ([\d.]+), recall ([\d.]+)", done.stdout)
     assert found
     assert float(found[1]) > 0.92 and float(found[2]) > 0.96
+    check_or_keep("quickstart", tmp_path)
 
 
 @pytest.mark.slow
@@ -63,3 +60,4 @@ def test_the_quickstart_of_synthesis_asks_nobody_and_the_student_learns(tmp_path
     table: Any = student.manifest.details["table"]
     alone, made, _ = (line["accuracy"] for line in table)
     assert made > alone + 0.15
+    check_or_keep("quickstart-questions", tmp_path)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+from tests.golden.record import PAGES, ROOT, check_or_keep
 
 
 def commands(page: Path) -> list[str]:
@@ -42,3 +41,4 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
             timeout=300,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    check_or_keep(page.stem, tmp_path)

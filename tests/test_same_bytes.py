@@ -16,6 +16,7 @@ import pytest
 import zstandard
 
 from curate.engine import Engine, Resources
+from tests.golden.record import check_or_keep
 from tests.helpers import tree
 from tests.pipelines import run_yaml
 
@@ -77,6 +78,7 @@ def test_two_workers_write_the_same_bytes_as_one(reference: tuple[Path, str, dic
     folder, text, expected = reference
     run_yaml(folder / "two", text, resources=Resources(workers=2))
     assert tree(folder / "two") == expected
+    check_or_keep("same-bytes", folder / "two")
 
 
 MODELS = """
@@ -112,6 +114,7 @@ def test_two_workers_write_the_same_scores_by_models_as_one(
     shutil.copytree(folder / "models-one", folder / "models-two", ignore=shutil.ignore_patterns("scores-*"))
     run_yaml(folder / "models-two", text, resources=Resources(workers=2))
     assert tree(folder / "models-two") == tree(folder / "models-one")
+    check_or_keep("models", folder / "models-two")
 
 
 def test_ray_writes_the_same_bytes_as_one_process(

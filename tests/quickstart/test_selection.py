@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.golden.record import ROOT, check_or_keep
+
 # A smaller model that learns less, on a smaller pool.
 SMALLER = {
     "model.train.causal_lm.tokens": 30000,
@@ -37,3 +38,4 @@ def test_methods_that_know_the_target_find_its_task_and_the_others_do_not(tmp_pa
     # About one row in five of the pool is of the task.
     assert max(found["by_chance"], found["longest"]) < 45
     assert min(found["by_words"], found["by_states"], found["by_gradients"]) > 60
+    check_or_keep("quickstart-selection", tmp_path)

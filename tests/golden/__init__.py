@@ -1,0 +1,1 @@
+"""What every config that ships means and makes: identities of all, and manifests of those that the tests run."""
