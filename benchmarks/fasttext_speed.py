@@ -22,17 +22,17 @@ import numpy as np
 import orjson
 import zstandard
 
-from curate.score.fasttext_file import read_model
-from curate.score.fasttext_linear import linear_model
+from curate.models.fasttext.file import read_model
+from curate.models.fasttext.linear import linear_model
+from curate.steps.train import train_fasttext
 from curate.text.batch import TextBatch
-from curate.train import train_fasttext
 
 TURNS = 7
 _GROWTH = """
 import re, sys
 import fasttext
-from curate.score.fasttext_file import read_model
-from curate.score.fasttext_linear import linear_model
+from curate.models.fasttext.file import read_model
+from curate.models.fasttext.linear import linear_model
 from curate.text.batch import TextBatch
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

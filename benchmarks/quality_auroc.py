@@ -23,13 +23,13 @@ from pathlib import Path
 import orjson
 import zstandard
 
-from curate.score.fasttext import language, quality
-from curate.score.perplexity import perplexity
+from curate.models.fasttext.train import one_line
+from curate.models.ngram.text_form import TextForm
+from curate.models.stats import auroc
+from curate.steps.score.fasttext import language, quality
+from curate.steps.score.perplexity import perplexity
+from curate.steps.train import count_shard, fit_ngram, train_fasttext
 from curate.text.batch import TextBatch
-from curate.text.normalise import TextForm
-from curate.train import count_shard, fit_ngram, train_fasttext
-from curate.train.fasttext import one_line
-from curate.train.metrics import auroc
 
 Row = dict[str, object]
 

@@ -30,9 +30,9 @@ import numpy.typing as npt
 import orjson
 import zstandard
 
-from curate.neural.encoder import load_encoder
-from curate.score.causal_lm import causal_lm
-from curate.synthesize.policies import (
+from curate.models.encoder.encoder import load_encoder
+from curate.models.stats import auroc
+from curate.steps.route.curves import (
     Costs,
     Curve,
     Interval,
@@ -47,9 +47,9 @@ from curate.synthesize.policies import (
     router,
     target_quality,
 )
-from curate.synthesize.router import fit_knn, fit_logistic, hashed_features, inverse_frequencies
+from curate.steps.route.model import fit_knn, fit_logistic, hashed_features, inverse_frequencies
+from curate.steps.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
-from curate.train.metrics import auroc
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

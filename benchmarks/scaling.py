@@ -18,10 +18,10 @@ from pathlib import Path
 
 from scoring_worker import read_texts
 
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
 from curate.pipeline import Pipeline
-from curate.progress import Progress
 
 
 def scaling(data: Path, models: Mapping[str, str]) -> None:

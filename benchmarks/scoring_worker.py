@@ -46,7 +46,7 @@ def curate(texts: Texts, models: Mapping[str, str]) -> dict[str, float]:
     """Every row of the table, each from the raw bytes: nothing is shared between two rows."""
     import pyarrow as pa
 
-    from curate.score import SCORERS
+    from curate.steps.score import SCORERS
     from curate.text.batch import TextBatch
 
     scorers = {
@@ -90,8 +90,8 @@ def libraries(texts: Texts, models: Mapping[str, str]) -> dict[str, float]:
     import fasttext
     import kenlm
 
+    from curate.models.ngram.text_form import TextForm
     from curate.text.batch import TextBatch
-    from curate.text.normalise import TextForm
 
     lines = [" ".join(text.split()) for text in texts]
     form = TextForm("ccnet_spaced", "punct")

@@ -15,16 +15,16 @@ import numpy.typing as npt
 import torch
 import zstandard
 
-from curate.chat.encode import Encoded, load_chat_encoder
-from curate.chat.messages import Conversation, Turn
-from curate.config import validate
-from curate.neural.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints, write_checkpoint
-from curate.neural.folder import load_causal_lm
-from curate.neural.gradients import backward, linear_layers, make_batch
-from curate.neural.lora import Lora, trained, wrap
-from curate.select.gradient import LAYERS, Gradient
-from curate.select.projection import PROJECTIONS, Dense, Sparse
-from curate.select.store import Kind, Layout, Store, write_piece
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.config import validate
+from curate.models.lm.chat_encode import Encoded, load_chat_encoder
+from curate.models.lm.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints, write_checkpoint
+from curate.models.lm.folder import load_causal_lm
+from curate.models.lm.gradients import backward, linear_layers, make_batch
+from curate.models.lm.lora import Lora, trained, wrap
+from curate.steps.select.gradient import LAYERS, Gradient
+from curate.steps.select.projection import PROJECTIONS, Dense, Sparse
+from curate.steps.select.store import Kind, Layout, Store, write_piece
 
 CONTEXT = 512
 

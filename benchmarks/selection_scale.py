@@ -23,13 +23,13 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 
-from curate.dataset import Dataset, Manifest, write_manifest
-from curate.select.filling import Filling
-from curate.select.k_center import KCenter
-from curate.select.pool import Pool
-from curate.select.rds import Rds
-from curate.select.store import Details, Layout, write_piece
-from curate.shards import ShardWriter
+from curate.core.dataset import Dataset, Manifest, write_manifest
+from curate.core.shards import ShardWriter
+from curate.steps.select.filling import Filling
+from curate.steps.select.k_center import KCenter
+from curate.steps.select.pool import Pool
+from curate.steps.select.rds import Rds
+from curate.steps.select.store import Details, Layout, write_piece
 from curate.warm import warm
 
 PIECE = 1024

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import orjson
 
-from curate.chat.encode import ChatEncoder, Encoded, load_chat_encoder
-from curate.chat.messages import Turn
-from curate.neural.device import threads
-from curate.neural.folder import load_causal_lm
-from curate.train.finetune import finetune_rows
-from curate.train.finetune_data import Row
-from curate.train.finetune_loop import Tuning, mean_loss
+from curate.core.chat.messages import Turn
+from curate.models.device import threads
+from curate.models.lm.chat_encode import ChatEncoder, Encoded, load_chat_encoder
+from curate.models.lm.finetune import finetune_rows
+from curate.models.lm.finetune_data import Row
+from curate.models.lm.finetune_loop import Tuning, mean_loss
+from curate.models.lm.folder import load_causal_lm
 
 Losses = dict[str, float]
 EPOCHS, RATE, BATCH_ROWS, CONTEXT = 3, 1e-4, 8, 512

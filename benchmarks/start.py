@@ -13,8 +13,8 @@ import time
 begin, cpu = time.perf_counter(), time.process_time()
 import functools
 import pyarrow as pa
-from curate.score import SCORERS
-from curate.score.step import score_batch
+from curate.steps.score import SCORERS
+from curate.steps.score.step import score_batch
 from curate.text.columns import names
 imported = time.perf_counter()
 families = ("gopher_quality", "gopher_repetition", "c4", "fineweb")

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from curate.config import parse
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
+from curate.core.config import parse
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
 from curate.pipeline import Pipeline
-from curate.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 QUESTIONS = ROOT / "configs" / "quickstart" / "questions"

@@ -161,11 +161,11 @@ async def ledger(args: dict[str, Any]) -> Took:
 
 def pipeline(args: dict[str, Any]) -> Took:
     """The last step of a pipeline; what it reads is made before the clock starts."""
-    from curate.config import parse
-    from curate.engine import Resources
-    from curate.engine.local import LocalEngine
+    from curate.core.config import parse
+    from curate.core.engine import Resources
+    from curate.core.engine.local import LocalEngine
+    from curate.core.progress import Progress
     from curate.pipeline import Pipeline
-    from curate.progress import Progress
 
     def run(text: str) -> int:
         made = Pipeline.of(parse(text, "benchmark.yaml")).run(

@@ -31,15 +31,15 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from curate.dataset import Manifest, write_manifest
-from curate.neural.pair_head import LABELS, PairHead, PairSettings, word_features
-from curate.shards import ShardWriter
-from curate.train.entailment import Pair, fit_logistic, held_out_pairs, train_entailment
-from curate.verify.batch import Verifier, VerifyBatch
-from curate.verify.bert_score import bert_score
-from curate.verify.entailment import entailment
-from curate.verify.overlap import rouge_l
-from curate.verify.similarity import similarity
+from curate.core.dataset import Manifest, write_manifest
+from curate.core.shards import ShardWriter
+from curate.models.encoder.fit_pair_head import Pair, fit_logistic, held_out_pairs, train_entailment
+from curate.models.encoder.pair_head import LABELS, PairHead, PairSettings, word_features
+from curate.steps.verify.batch import Verifier, VerifyBatch
+from curate.steps.verify.bert_score import bert_score
+from curate.steps.verify.entailment import entailment
+from curate.steps.verify.overlap import rouge_l
+from curate.steps.verify.similarity import similarity
 
 Row = Mapping[str, object]
 Array = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Curate: training data for small models, scored, filtered and released so that anyone can rebuild it.
 
     from curate import Pipeline, Progress, Resources
-    from curate.engine.local import LocalEngine
+    from curate.core.engine.local import LocalEngine
 
     pipeline = Pipeline.load("configs/pretrain.yaml")
     with Progress() as progress:
@@ -10,7 +10,7 @@
 
 Scorers are plain functions that need no pipeline:
 
-    from curate.score import SCORERS
+    from curate.steps.score import SCORERS
     from curate.text.batch import TextBatch
 
     SCORERS["gopher_quality"]()(TextBatch.of(["Some text."]))["words"]
@@ -21,14 +21,14 @@ from __future__ import annotations
 import importlib
 
 _HOME = {
-    "ConfigError": "curate.errors",
-    "CurateError": "curate.errors",
-    "Dataset": "curate.dataset",
-    "ModelError": "curate.errors",
+    "ConfigError": "curate.core.errors",
+    "CurateError": "curate.core.errors",
+    "Dataset": "curate.core.dataset",
+    "ModelError": "curate.core.errors",
     "Pipeline": "curate.pipeline",
-    "Progress": "curate.progress",
-    "Resources": "curate.engine",
-    "RunError": "curate.errors",
+    "Progress": "curate.core.progress",
+    "Resources": "curate.core.engine",
+    "RunError": "curate.core.errors",
 }
 
 __all__ = sorted(_HOME)

@@ -6,7 +6,7 @@ It imports the command only when it is called: a spawned worker imports this mod
 
 def main() -> None:
     """Run the command."""
-    from curate.cli import main as command
+    from curate.cli.main import main as command
 
     command()
 

@@ -16,23 +16,23 @@ from typing import Any
 import orjson
 import yaml
 
-from curate import bits, files
-from curate.config import BadValue, Document, check_whole_numbers, load
-from curate.dataset import MANIFEST, Dataset
-from curate.digest import Plain
-from curate.engine import Engine, Resources
-from curate.errors import ConfigError, nearest
-from curate.fingerprints import Fingerprints
+from curate.core import bits, files
+from curate.core.config import BadValue, Document, check_whole_numbers, load
+from curate.core.dataset import MANIFEST, Dataset
+from curate.core.digest import Plain
+from curate.core.engine import Engine, Resources
+from curate.core.errors import ConfigError, nearest
+from curate.core.fingerprints import Fingerprints
+from curate.core.lock import lock
+from curate.core.progress import Progress
+from curate.core.step import Job, Result, Step, StepConfig, count_receipts, execute
 from curate.generate.access import open_access, told_so_far
 from curate.generate.endpoints import KEYS, Means, read_means
-from curate.graph import KINDS, Kind, Node, build, override
-from curate.lock import lock
-from curate.progress import Progress
-from curate.read.step import ReadConfig
+from curate.kinds import KINDS, Kind, Node, build, override
 from curate.report.build import build_report
-from curate.step import Job, Result, Step, StepConfig, count_receipts, execute
-from curate.synthesize.config import SynthesizeConfig
-from curate.synthesize.estimate import Estimate, estimate
+from curate.steps.read.step import ReadConfig
+from curate.steps.synthesize.config import SynthesizeConfig
+from curate.steps.synthesize.estimate import Estimate, estimate
 
 RESOLVED = "config.yaml"
 RECORD = "run.json"

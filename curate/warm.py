@@ -12,22 +12,22 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from curate.clean import CLEANERS
-from curate.ngram.arpa import parse_arpa
-from curate.score import SCORERS
-from curate.score.fasttext_explain import moved_by
-from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
-from curate.score.fasttext_write import write_model
-from curate.score.gopher import Variant
-from curate.select.dot_kernel import TILE, products
-from curate.select.facility_location import Graph, nearest_neighbours
-from curate.select.farthest import Farthest
-from curate.select.projection_kernel import BLOCK, scatter
-from curate.select.space_kernel import gains, keep_best
+from curate.models.fasttext.explain import moved_by
+from curate.models.fasttext.file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX
+from curate.models.fasttext.write import write_model
+from curate.models.ngram.arpa import parse_arpa
+from curate.models.ngram.text_form import TextForm
+from curate.models.ngram.words import form_words
+from curate.steps.clean import CLEANERS
+from curate.steps.score import SCORERS
+from curate.steps.score.gopher import Variant
+from curate.steps.select.dot_kernel import TILE, products
+from curate.steps.select.facility_location import Graph, nearest_neighbours
+from curate.steps.select.farthest import Farthest
+from curate.steps.select.projection_kernel import BLOCK, scatter
+from curate.steps.select.space_kernel import gains, keep_best
 from curate.text.batch import TextBatch
-from curate.text.form_words import form_words
-from curate.text.hashed_ngrams import HashedNgrams
-from curate.text.normalise import TextForm
+from curate.text.rules.hashed_ngrams import HashedNgrams
 from curate.text.split import Splitter
 
 ARPA = rb"""\data\

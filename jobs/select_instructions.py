@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from curate import bits
-from curate.engine import Resources
-from curate.engine.ray import RayEngine
-from curate.errors import CurateError
+from curate.core import bits
+from curate.core.engine import Resources
+from curate.core.engine.ray import RayEngine
+from curate.core.errors import CurateError
+from curate.core.progress import Progress
 from curate.pipeline import Pipeline
-from curate.progress import Progress
-from curate.summary import summary_lines
+from curate.report.summary import summary_lines
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from curate import bits
-from curate.engine import Engine
+from curate.core import bits
+from curate.core.engine import Engine
 
 # As a process that loads a model does, before a test can use torch.
 bits.settle()
@@ -42,7 +42,7 @@ def ray_engine() -> Iterator[Engine]:
     pythonpath = os.environ.get("PYTHONPATH", "")
     # Workers import test modules by name, as this process does.
     os.environ["PYTHONPATH"] = os.pathsep.join([p for p in (pythonpath, *sys.path) if p])
-    engine = importlib.import_module("curate.engine.ray").RayEngine()
+    engine = importlib.import_module("curate.core.engine.ray").RayEngine()
     yield engine
     engine.close()
     os.environ["PYTHONPATH"] = pythonpath

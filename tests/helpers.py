@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate import bits
-from curate.dataset import Dataset, Manifest, write_manifest
-from curate.digest import Plain, digest_of
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.neural.device import reproducibility
-from curate.progress import Progress
-from curate.shards import ShardWriter
-from curate.step import Job, Result, Step, execute
+from curate.core import bits
+from curate.core.dataset import Dataset, Manifest, write_manifest
+from curate.core.digest import Plain, digest_of
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.shards import ShardWriter
+from curate.core.step import Job, Result, Step, execute
+from curate.models.device import reproducibility
 
 
 def dataset(folder: Path, *shards: Mapping[str, Sequence[object]] | pa.Table, kind: str = "read") -> Dataset:

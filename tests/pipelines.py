@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curate.config import parse
-from curate.dataset import Dataset
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
+from curate.core.config import parse
+from curate.core.dataset import Dataset
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
 from curate.pipeline import Pipeline
-from curate.progress import Progress
 
 
 def run_yaml(

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from curate import bits
-from curate.bits import Bits
-from curate.compare import Compared, _Differences, compare
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ConfigError, RunError
+from curate.cli.compare import Compared, _Differences, compare
+from curate.core import bits
+from curate.core.bits import Bits
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError, RunError
+from curate.core.progress import Progress
+from curate.core.step import Job, Receipt, Result, Step, execute
 from curate.pipeline import open_run
-from curate.progress import Progress
-from curate.step import Job, Receipt, Result, Step, execute
 from tests.helpers import bits_can_be_portable, run_step, tree
 from tests.pipelines import run_yaml
 
@@ -148,7 +148,7 @@ def test_a_step_that_goes_on_elsewhere_names_both_processors(tmp_path: Path, mon
     def work(job: Job, fail: bool) -> Result:
         return Result(job.map("", lambda: make(fail=fail), [Task("a"), Task("b")]))
 
-    from curate.engine.local import LocalEngine
+    from curate.core.engine.local import LocalEngine
 
     LOCAL = LocalEngine()
     assert run("one", fail=True) == (None, [])

@@ -97,7 +97,7 @@ def test_a_run_can_be_looked_at_afterwards(project: Path) -> None:
 
 
 def _ids(dataset: Path) -> list[str]:
-    from curate.dataset import Dataset
+    from curate.core.dataset import Dataset
     from tests.helpers import rows
 
     return [str(row["id"]) for row in rows(Dataset.open(str(dataset)), ["id"])]

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from curate.config import BadValue, Model, load, model_files, model_of, parse, validate
-from curate.errors import ConfigError
-from curate.files import ModelFile
+from curate.core.config import BadValue, Model, load, model_files, model_of, parse, validate
+from curate.core.errors import ConfigError
+from curate.core.files import ModelFile
 
 
 def test_a_value_knows_its_line() -> None:

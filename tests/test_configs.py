@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from curate.config import parse
+from curate.core.config import parse
 from curate.generate.prices import load_prices
 from curate.pipeline import Pipeline, open_run
 from tests.golden.record import PIPELINES, ROOT, check_or_keep

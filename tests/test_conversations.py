@@ -9,16 +9,16 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from curate.chat.messages import ChatBatch, Conversation, Turn, part
-from curate.clean import step as clean
-from curate.dataset import Dataset
-from curate.dedup import step as dedup
-from curate.engine import Resources
-from curate.errors import ConfigError
-from curate.explain import explain_row
-from curate.map_shard import MapShard, shard_tasks
-from curate.release.verify import verify
-from curate.train.method import texts
+from curate.core.chat.messages import ChatBatch, Conversation, Turn, part
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError
+from curate.core.map_shard import MapShard, shard_tasks
+from curate.explain.row import explain_row
+from curate.steps.clean import step as clean
+from curate.steps.dedup import step as dedup
+from curate.steps.release.verify import verify
+from curate.steps.train.method import texts
 from tests.helpers import rows, run_step, tree
 from tests.pipelines import run_yaml
 from tests.select.pools import pool

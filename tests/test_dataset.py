@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dataset import Dataset, align
-from curate.errors import ConfigError, RunError
-from curate.shards import ShardWriter, conform, unify
+from curate.core.dataset import Dataset, align
+from curate.core.errors import ConfigError, RunError
+from curate.core.shards import ShardWriter, conform, unify
 from tests.helpers import dataset, rows, tree
 
 
@@ -98,6 +98,6 @@ def test_another_order_of_rows_is_refused(tmp_path: Path) -> None:
 def test_a_dataset_in_an_object_store_is_written_and_read(tmp_path: Path) -> None:
     with ShardWriter("memory://bucket/d/part-00000.parquet") as writer:
         writer.write(pa.record_batch({"x": [1, 2]}))
-    from curate.shards import read_shard
+    from curate.core.shards import read_shard
 
     assert [b.num_rows for b in read_shard("memory://bucket/d/part-00000.parquet")] == [2]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.digest import RowDigest, canonical, digest_of
+from curate.core.digest import RowDigest, canonical, digest_of
 
 rows = st.lists(
     st.fixed_dictionaries(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.draw import _log, gumbel, sample_keys
+from curate.core.draw import _log, gumbel, sample_keys
 
 IDS = [f"{i:032x}" for i in range(40_000)]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.explain import explain_row
-from curate.files import join
+from curate.core.dataset import Dataset
+from curate.core.files import join
+from curate.explain.row import explain_row
 from curate.pipeline import RESOLVED, open_run
-from curate.select.features import FEATURES
-from curate.select.step import SELECTORS
+from curate.steps.select.features import FEATURES
+from curate.steps.select.step import SELECTORS
 from tests.helpers import rows
 from tests.pipelines import run_yaml
 from tests.select.letters import Letters, Near, chats, features

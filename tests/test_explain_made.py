@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.explain import explain_row
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.explain.row import explain_row
 from curate.pipeline import RESOLVED
 from tests.helpers import rows, tree
 from tests.test_summary_made import FORMLESS, GIVEN_BACK, HTTP_400, REFUSED, SEEDS, fates, made_run

@@ -1,98 +1,56 @@
-"""Who may import whom. A stage knows the ground it stands on and nothing of its neighbours."""
+"""Who may import whom: each room stands on a floor, and imports only from the floors below it."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from curate.text import kernels_key
+from tools.imports import circles, module_graph, modules, room_graph, room_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
-STAGES = {"read", "score", "train", "clean", "dedup", "filter", "select", "synthesize", "verify", "release", "report"}
-# What the stages stand on may not know them; `text` knows the ground alone.
-ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
-    "files": {"errors"},
-    "csv_table": {"errors", "files"},
-    "digest": set(),
-    "draw": set(),
-    "bits": {"errors", "files"},
-    "config": {"errors", "files", "digest"},
-    "dataset": {"bits", "errors", "files", "digest", "shards"},
-    "lock": {"errors", "files"},
-    "fasttext_run": {"errors"},
-    "fingerprints": {"files"},
-    "progress": set(),
-    "engine": {"bits", "errors"},
-    "shards": {"errors", "files", "digest"},
-    "step": {"bits", "errors", "files", "digest", "config", "dataset", "shards", "engine", "progress"},
-    "map_shard": {"errors", "files", "dataset", "shards", "step"},
-    "text": {"errors", "files"},
-    "ngram": {"errors", "files", "text"},
-    "neural": {"bits", "errors", "files", "config"},
-    "chat": {"errors", "files", "dataset", "shards", "neural"},
-    "recipes": set(),
-    "generate": {"errors", "files", "config", "digest", "shards", "step"},
-    **{
-        stage: {
-            "csv_table",
-            "errors",
-            "files",
-            "digest",
-            "draw",
-            "config",
-            "dataset",
-            "shards",
-            "step",
-            "map_shard",
-            "text",
-        }
-        for stage in STAGES
-    },
-    "summary": {"dataset", "digest", "errors", "files"},
-    "explain": {
-        "chat",
-        "config",
-        "dataset",
-        "digest",
-        "draw",
-        "errors",
-        "explain_made",
-        "explain_pick",
-        "files",
-        "score",
-        "shards",
-        "text",
-    },
-    "explain_made": {"chat", "dataset", "errors", "files", "generate", "shards"},
-    "explain_pick": {"chat", "dataset", "select"},
+# From the ground up; the rooms of one floor do not know each other.
+FLOORS = (
+    {"core", "curate"},
+    {"text", "generate"},
+    {"models"},
+    {"steps"},
+    {"kinds"},
+    {"report", "explain", "warm"},
+    {"pipeline"},
+    {"cli"},
+    {"__main__"},
+)
+# The steps that know another, and why.
+BETWEEN_STEPS = {
+    ("route", "synthesize"): "a replay asks a cascade's models as the cascade would",
+    ("route", "verify"): "answers are compared by the numbers in them",
+    ("student", "route"): "a student is measured by the same intervals, on the features of a router",
+    ("synthesize", "verify"): "answers are filtered by the functions that verify rows",
+    ("verify", "clean"): "personal data is found by the cleaner that redacts it",
+    ("weak", "verify"): "some labelers are verifiers",
 }
-for stage in ("train", "synthesize"):
-    ALLOWED[stage] = ALLOWED[stage] | {"fasttext_run"}
-for stage in ("score", "train"):
-    ALLOWED[stage] = ALLOWED[stage] | {"ngram", "neural"}
-for stage in ("score", "filter"):
-    ALLOWED[stage] = ALLOWED[stage] | {"recipes"}
-for stage in ("read", "score", "train", "clean", "dedup", "select", "synthesize", "release", "report"):
-    ALLOWED[stage] = ALLOWED[stage] | {"chat"}
-for stage in ("select", "synthesize", "verify"):
-    ALLOWED[stage] = ALLOWED[stage] | {"neural"}
-for stage in ("synthesize", "verify"):
-    ALLOWED[stage] = ALLOWED[stage] | {"chat", "clean", "generate", "score"}
-ALLOWED["synthesize"] = ALLOWED["synthesize"] | {"verify"}
-ALLOWED["report"] = ALLOWED["report"] | {"summary"}
-ALLOWED["release"] = ALLOWED["release"] | {"summary"}
+# What makes a function a native kernel.
+DECORATORS = {"numba.njit", "curate.text.native.kernel", "curate.text.native.inlined"}
+# On their way to a floor below.
+NOT_YET = {
+    ("models.lm", "steps.train"),
+    ("steps.release", "report"),
+}
+KNOWN = [["curate.text.batch", "curate.text.split"], ["curate.models.ngram.arpa", "curate.models.ngram.tables"]]
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+def parsed() -> Iterator[tuple[Path, ast.Module]]:
+    for path in modules(PACKAGE).values():
+        yield path, ast.parse(path.read_text())
 
 
-def imports(path: Path) -> set[str]:
+def imports(tree: ast.Module) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -101,40 +59,68 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def part(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def test_a_room_imports_only_from_the_floors_below_it() -> None:
+    floor_of = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+    upward = {
+        (module, other)
+        for module, wanted in module_graph(PACKAGE).items()
+        for other in wanted
+        if room_of(module, 1) != room_of(other, 1)
+        and floor_of[room_of(other, 1)] >= floor_of[room_of(module, 1)]
+        and (room_of(module, 2), room_of(other, 2)) not in NOT_YET
+    }
+    assert not upward
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
-    layer = part(path)
-    if layer not in ALLOWED:
-        return  # pipeline and cli stand above all
-    for name in imports(path):
-        if name.startswith("curate."):
-            other = name.split(".")[1]
-            if (PACKAGE / other).is_dir() or (PACKAGE / f"{other}.py").is_file():
-                assert other == layer or other in ALLOWED[layer], f"{path.name} imports {name}"
+def test_a_step_knows_another_only_for_a_reason() -> None:
+    arrows = {
+        (room.removeprefix("steps."), other.removeprefix("steps."))
+        for room, wanted in room_graph(module_graph(PACKAGE), 2).items()
+        for other in wanted
+        if room.startswith("steps.") and other.startswith("steps.")
+    }
+    assert arrows == set(BETWEEN_STEPS)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_ray_is_imported_in_one_place(path: Path) -> None:
-    if path.relative_to(PACKAGE).as_posix() == "engine/ray.py":
-        return
-    assert not any(name == "ray" or name.startswith("ray.") for name in imports(path))
+def test_no_two_modules_import_each_other() -> None:
+    assert circles(module_graph(PACKAGE)) == KNOWN
+
+
+def test_ray_is_imported_in_one_place_that_runs_ask_for_by_name() -> None:
+    for path, tree in parsed():
+        found = imports(tree)
+        assert "curate.core.engine.ray" not in found, f"{path}: ask for it by name, when a run does"
+        if path.relative_to(PACKAGE).as_posix() != "core/engine/ray.py":
+            assert not any(name.split(".")[0] == "ray" for name in found), path
 
 
 def test_code_that_native_kernels_are_made_of_is_where_the_cache_looks_for_it() -> None:
-    for path in modules():
-        if path.parent.name != "text" and not path.name.endswith("_kernel.py"):
-            assert "curate.text.native.kernel" not in imports(path), f"{path.name}: call it *_kernel.py"
+    for path, tree in parsed():
+        if "text" not in path.relative_to(PACKAGE).parts[:1] and not path.name.endswith("_kernel.py"):
+            assert not DECORATORS & imports(tree), f"{path}: call it *_kernel.py"
 
 
-def test_nobody_imports_the_ray_engine_at_the_top() -> None:
-    for path in modules():
-        assert "curate.engine.ray" not in imports(path), f"{path.name}: ask for it by name, when a run does"
+def test_an_edit_of_any_kernel_asks_for_machine_code_of_its_own(tmp_path: Path) -> None:
+    copies = {}
+    for path in modules(PACKAGE).values():
+        copy = tmp_path / path.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        if DECORATORS & imports(ast.parse(path.read_text())):
+            copies[copy] = path.read_bytes()
+    before = kernels_key(tmp_path)
+    assert len(copies) > 30
+    for copy, source in copies.items():
+        copy.write_bytes(source + b"\n# edited\n")
+        assert kernels_key(tmp_path) != before, copy
+        copy.write_bytes(source)
+    assert kernels_key(tmp_path) == before == kernels_key(PACKAGE)
 
 
 def test_no_file_grows_past_350_lines() -> None:
-    long = {p.name: n for p in modules() if (n := len(p.read_text().splitlines())) > 350 and "tables" not in p.name}
+    long = {
+        p.name: n
+        for p in modules(PACKAGE).values()
+        if (n := len(p.read_text().splitlines())) > 350 and "tables" not in p.name
+    }
     assert not long

@@ -6,9 +6,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from curate.config import parse
-from curate.engine import Resources
-from curate.errors import ConfigError
+from curate.core.config import parse
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError
 from curate.pipeline import Pipeline, open_run
 from tests.helpers import rows, tree
 from tests.pipelines import run_yaml

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import zstandard
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.graph import build
-from curate.recipes import BRINGS, PRESETS, PresetRule
-from curate.score import SCORERS
-from curate.score.step import parse as parse_scores
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.kinds import build
+from curate.steps.score import SCORERS
+from curate.steps.score.step import parse as parse_scores
 from curate.text.batch import TextBatch
+from curate.text.rules.presets import BRINGS, PRESETS, PresetRule
 from tests.helpers import rows
 from tests.pipelines import run_yaml
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from curate.engine import Engine, Resources
+from curate.core.engine import Engine, Resources
 from tests.golden.record import check_or_keep
 from tests.helpers import tree
 from tests.pipelines import run_yaml

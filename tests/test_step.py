@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from curate.engine import Resources
-from curate.errors import ConfigError, RunError
-from curate.lock import lock
-from curate.map_shard import MapShard, shard_tasks
-from curate.shards import QUARANTINE
-from curate.step import Job, Receipt, Result
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError, RunError
+from curate.core.lock import lock
+from curate.core.map_shard import MapShard, shard_tasks
+from curate.core.shards import QUARANTINE
+from curate.core.step import Job, Receipt, Result
 from tests.helpers import dataset, rows, run_step, tree
 
 

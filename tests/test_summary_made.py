@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset, Failure
-from curate.shards import read_shard
-from curate.summary import Fates, funnel, summary_lines
+from curate.core.dataset import Dataset, Failure
+from curate.core.shards import read_shard
+from curate.report.summary import Fates, funnel, summary_lines
 from tests.llm.faults import Faults
 from tests.llm.server import serve
 from tests.pipelines import run_yaml

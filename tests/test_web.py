@@ -10,9 +10,9 @@ import pytest
 import zstandard
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from curate.dataset import Dataset
-from curate.release.verify import verify
-from curate.summary import funnel
+from curate.core.dataset import Dataset
+from curate.report.summary import funnel
+from curate.steps.release.verify import verify
 from tests.pipelines import run_yaml
 
 pytestmark = pytest.mark.slow

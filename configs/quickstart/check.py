@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from curate.errors import CurateError
+from curate.core.errors import CurateError
 from curate.pipeline import open_run
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from curate.dataset import Dataset
-from curate.errors import CurateError
+from curate.core.dataset import Dataset
+from curate.core.errors import CurateError
 from curate.pipeline import open_run
 
 

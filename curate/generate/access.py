@@ -13,8 +13,8 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from curate import files
-from curate.errors import ConfigError, RunError
+from curate.core import files
+from curate.core.errors import ConfigError, RunError
 from curate.generate.ask import Ask
 from curate.generate.budget import Lease, Place, Purse, lend
 from curate.generate.endpoints import Means

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.account import Account, account_for
 from curate.generate.batch import BatchSender
 from curate.generate.budget import Lease

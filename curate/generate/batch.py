@@ -21,7 +21,7 @@ from typing import Literal, TypeVar
 
 import orjson
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.account import account_for
 from curate.generate.batch_result import BatchResult
 from curate.generate.client import FAILURES, Client

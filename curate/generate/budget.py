@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 import orjson
 from pydantic import Field
 
-from curate.config import Model
-from curate.errors import RunError
+from curate.core.config import Model
+from curate.core.errors import RunError
 from curate.generate.ledger import Amount, spent_in
 from curate.generate.prices import DOLLAR
 

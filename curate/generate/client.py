@@ -21,7 +21,7 @@ import aiohttp
 import httpx2
 import openai
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.endpoints import Endpoint, Server
 from curate.generate.outcome import Outcome, What
 from curate.generate.request import PATHS, Request

@@ -19,10 +19,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from curate import files
-from curate.config import BadValue, Model, Path, validate
-from curate.digest import Plain
-from curate.errors import nearest
+from curate.core import files
+from curate.core.config import BadValue, Model, Path, validate
+from curate.core.digest import Plain
+from curate.core.errors import nearest
 from curate.generate.budget import Caps
 from curate.generate.prices import Price, load_prices
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from curate.errors import RunError
+from curate.core.errors import RunError
+from curate.core.step import Job, Receipt
 from curate.generate.endpoints import Means
-from curate.step import Job, Receipt
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import orjson
 import zstandard
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.request import Request, as_request
 
 # sent: not known yet. settled: billed as `usage` says. free: refused, so not billed. stands: it will never be known.

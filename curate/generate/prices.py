@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from curate.config import BadValue, Model, Path, load, validate
-from curate.digest import Plain
+from curate.core.config import BadValue, Model, Path, load, validate
+from curate.core.digest import Plain
 from curate.generate.request import Usage
 
 # A dollar a million tokens is 10^6 pico-dollars a token.

@@ -19,11 +19,11 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from curate import files
-from curate.errors import ConfigError
+from curate.core import files
+from curate.core.errors import ConfigError
+from curate.core.shards import ShardWriter, read_shard
 from curate.generate.ledger import entries, open_sqlite, stored
 from curate.generate.request import Request, Unreadable, as_request, read_completion
-from curate.shards import ShardWriter, read_shard
 
 SUFFIX = ".sqlite"
 SCHEMA = pa.schema(

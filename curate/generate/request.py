@@ -16,8 +16,8 @@ from typing import Literal, cast
 
 import orjson
 
-from curate.digest import Plain, canonical
-from curate.errors import CurateError
+from curate.core.digest import Plain, canonical
+from curate.core.errors import CurateError
 
 Kind = Literal["chat", "completions"]
 CHAT: Kind = "chat"

@@ -13,9 +13,9 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, align
-from curate.digest import Plain
-from curate.errors import RunError
+from curate.core.dataset import Dataset, align
+from curate.core.digest import Plain
+from curate.core.errors import RunError
 from curate.report.words import number
 
 GROUPS = 12

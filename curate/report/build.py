@@ -12,8 +12,8 @@ from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.buckets import buckets
 from curate.report.examples import Edge, Samples, examples
 from curate.report.labels import shown

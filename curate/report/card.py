@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from curate.digest import Plain
+from curate.core.digest import Plain
 from curate.report.words import plain
 
 CardValues: TypeAlias = Mapping[str, Plain]

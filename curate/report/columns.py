@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.verdicts import ABSENT, KEPT, Codes
 
 BINS = 40

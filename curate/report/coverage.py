@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 
 ATTRIBUTES, LABEL = "attributes", "label"
 _MOST_VALUES = 2000  # of one attribute of one label: more are free text, and not counted on

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.columns import Column, Place, nearest
 from curate.report.samples import Row, fetch
 from curate.report.verdicts import ABSENT, KEPT, Verdicts

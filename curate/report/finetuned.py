@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
-from curate import files
-from curate.dataset import Dataset
+from curate.core import files
+from curate.core.dataset import Dataset
 from curate.report.card import Bar, CardValues, Described, Table, at, mapping
 from curate.report.words import number
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.samples import visible
 from curate.report.verdicts import KEPT, Codes
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from curate import files
-from curate.dataset import Dataset
+from curate.core import files
+from curate.core.dataset import Dataset
 from curate.report.card import Bar, CardValues, Described, Table, at, listed, mapping
 from curate.report.charts import Line, curve_svg
 from curate.report.finetuned import finetuned

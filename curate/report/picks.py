@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset
-from curate.digest import Plain
-from curate.draw import gumbel
-from curate.report.wording import Ints
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
+from curate.core.draw import gumbel
+from curate.steps.dedup.minhash import Ints
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.picks import Bools, Floats, Pick, shard_starts
-from curate.report.wording import Hashes, Ints, Signatures, Turns, Wording
+from curate.steps.dedup.minhash import Hashes, Ints, Signatures, Turns, Wording
 
 # As many words in a row are taken for a copy (Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C).
 RUN = 13

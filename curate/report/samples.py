@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import files
-from curate.chat.messages import ChatBatch
-from curate.dataset import Dataset
+from curate.core import files
+from curate.core.chat.messages import ChatBatch
+from curate.core.dataset import Dataset
 from curate.report.columns import Place
 
 SNIPPET = 300

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.charts import histogram_svg
 from curate.report.columns import Column, Histogram, histogram, numeric_columns, read_column
 from curate.report.examples import Near, near_thresholds

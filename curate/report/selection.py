@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.card import Table
 from curate.report.picks import Pick, by_chance, longest
 from curate.report.pool import PoolRows, read_pool
 from curate.report.samples import Row, by_id
 from curate.report.spreads import Spread, Values, labels_of, lengths_of, scores_of
 from curate.report.told import facts, reasons, settings, tables
-from curate.report.wording import Ints, alike
 from curate.report.words import number
+from curate.steps.dedup.minhash import Ints, alike
 
 FEW = 3  # rows that are shown at each place
 PAIRS = 4  # rows that are shown beside their nearest example

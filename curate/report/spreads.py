@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.charts import shares_svg
 from curate.report.columns import Column, Histogram, histogram, numeric_columns, read_column
 from curate.report.labels import Labels, label_columns, labels

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.picks import LEFT
-from curate.summary import Funnel, funnel
+from curate.report.summary import Funnel, funnel
 
 # What decides of rows, those first that stand later in a pipeline.
 _JUDGES = ("select", "filter", "calibrate", "dedup")

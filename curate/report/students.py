@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.card import CardValues, listed, mapping
 from curate.report.charts import Interval, intervals_svg
 from curate.report.words import number

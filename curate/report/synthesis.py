@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from curate import files
-from curate.chat.messages import MESSAGES, ChatBatch, content_of
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core import files
+from curate.core.chat.messages import MESSAGES, ChatBatch, content_of
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
+from curate.core.shards import read_shard
 from curate.report.card import mapping
 from curate.report.charts import beside_svg
 from curate.report.columns import Column, Histogram, histogram
@@ -30,10 +31,9 @@ from curate.report.coverage import LABEL, Covered, coverage
 from curate.report.labels import Labels, label_columns, labels
 from curate.report.picks import Floats
 from curate.report.samples import Row, by_id, snippet
+from curate.report.summary import Fates
 from curate.report.verdicts import KEPT, Codes
 from curate.report.words import number
-from curate.shards import read_shard
-from curate.summary import Fates
 
 _FATES = "fates"
 FAMILIES, EACH = 3, 2  # parents that are shown, and rows made of each

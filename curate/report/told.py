@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from curate.digest import Plain
+from curate.core.digest import Plain
 from curate.report.card import Table
 from curate.report.picks import Pick
 from curate.report.words import plain

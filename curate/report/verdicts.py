@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 
 Codes: TypeAlias = npt.NDArray[np.uint16]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from curate.digest import Plain
+from curate.core.digest import Plain
 
 SIGNS = {"at_least": "≥", "at_most": "≤", "above": ">", "below": "<", "top": "≥", "bottom": "≤"}
 _WORDS = {
@@ -48,7 +48,7 @@ def short(rule: Mapping[str, Plain]) -> str:
     """A rule without its column: `≥ 0.5`."""
     comparison, value = str(rule["comparison"]), rule["value"]
     if comparison == "sample":
-        # Its threshold is one of a key, not of the score (`curate.draw`).
+        # Its threshold is one of a key, not of the score (`curate.core.draw`).
         score = "score" if rule["temperature"] == 1 else f"score / {plain(rule['temperature'])}"
         return f"sampled (seed {rule['seed']}): {score} + noise ≥ {plain(value)}"
     return f"{_WORDS.get(comparison) or SIGNS.get(comparison, comparison)} {plain(value)}"

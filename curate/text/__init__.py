@@ -4,9 +4,10 @@
     batch.words("uax29")
 
 Machine code is kept in `~/.cache/curate` (or below NUMBA_CACHE_DIR), in a folder that is named by the processor and
-by the source of all kernels (this package, and files elsewhere named `*_kernel.py`). Numba itself looks at the file
-of a kernel alone, and would run stale code when a kernel that it calls has changed. It does look at the processor, but
-two machines that compile at once in a home folder that they share can write one's code under the other's name.
+by the source of all kernels (this folder and those below, and files elsewhere named `*_kernel.py`). Numba itself looks
+at the file of a kernel alone, and would run stale code when a kernel that it calls has changed. It does look at the
+processor, but two machines that compile at once in a home folder that they share can write one's code under the
+other's name.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ import numba.core.config
 from llvmlite import binding
 
 
-def _cache_folder() -> Path:
+def kernels_key(package: Path) -> str:
+    """What machine code is good for: this processor and numba, and the source of all kernels of a copy of curate/."""
     digest = hashlib.sha256(numba.__version__.encode())
     digest.update(f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}".encode())
-    here = Path(__file__).parent
-    for source in sorted([*here.glob("*.py"), *here.parent.glob("*/*_kernel.py")]):
+    for source in sorted({*package.glob("text/**/*.py"), *package.glob("**/*_kernel.py")}):
         digest.update(source.read_bytes())
-    name = f"kernels-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    name = f"kernels-{kernels_key(Path(__file__).parents[1])}"
     wanted = os.environ.get("NUMBA_CACHE_DIR")
     if wanted and Path(wanted).name == name:
         return Path(wanted)  # a worker of a process that has set it

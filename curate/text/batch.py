@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.errors import CurateError
+from curate.core.errors import CurateError
 from curate.text.native import Bytes, Ints, Keys
 
 __all__ = ["Bytes", "Ints", "Lines", "TextBatch", "Words"]

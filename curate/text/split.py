@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from curate.errors import ConfigError, nearest
+from curate.core.errors import ConfigError, nearest
 from curate.text.batch import Lines, Words
 from curate.text.bitmaps import BREAK, SPACE, START, count_set, next_clear, next_set, runs, trimmed
 from curate.text.native import Bools, Bytes, Chars, Ints, Keys, Props, kernel

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.chat.encode import ChatEncoder, Encoded, Refused, load_chat_encoder
-from curate.chat.messages import ChatBatch, Turn, part
-from curate.errors import ModelError
+from curate.core.chat.messages import ChatBatch, Turn, part
+from curate.core.errors import ModelError
+from curate.models.lm.chat_encode import ChatEncoder, Encoded, Refused, load_chat_encoder
 
 pytest.importorskip("transformers")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.chat.labelled import check_labelled, label_of, read_labelled
-from curate.chat.messages import Turn, to_arrow
-from curate.dataset import Dataset
-from curate.errors import ConfigError
+from curate.core.chat.messages import Turn, to_arrow
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.core.rows.labelled import check_labelled, label_of, read_labelled
 from tests.helpers import dataset
 
 

@@ -11,9 +11,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean import CLEANERS
-from curate.clean.c4 import c4
-from curate.score.c4 import c4 as score_c4
+from curate.steps.clean import CLEANERS
+from curate.steps.clean.c4 import c4
+from curate.steps.score.c4 import c4 as score_c4
 from curate.text.batch import TextBatch
 
 PROSE = "This is a line that reads as prose."

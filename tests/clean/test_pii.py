@@ -14,8 +14,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean import CLEANERS
-from curate.clean.pii import pii
+from curate.steps.clean import CLEANERS
+from curate.steps.clean.pii import pii
 from curate.text.batch import TextBatch
 
 ALL = {"email": True, "ip": True, "phone": True, "iban": True, "card": True}
@@ -319,7 +319,7 @@ def test_on_web_pages_all_but_the_replaced_stays_under_any_batching(pages: list[
 
 
 def test_the_filter_before_the_search_hides_nothing(pages: list[str]) -> None:
-    from curate.clean import identifiers
+    from curate.steps.clean import identifiers
 
     text, _ = pii(**ALL)(TextBatch.of(pages))
     for page in text.to_pylist():

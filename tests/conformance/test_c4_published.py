@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from curate.clean.c4 import c4 as clean_c4
-from curate.score.c4 import c4 as score_c4
+from curate.steps.clean.c4 import c4 as clean_c4
+from curate.steps.score.c4 import c4 as score_c4
 from curate.text.batch import TextBatch
 
 COLUMNS = {

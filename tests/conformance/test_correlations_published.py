@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.train.correlations import correlate, fill, read_matrix
+from curate.steps.train.correlations import correlate, fill, read_matrix
 
 # gamma and rho of the three highest and the three lowest domains.
 PUBLISHED = {

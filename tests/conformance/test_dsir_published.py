@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from curate.score.dsir import dsir
+from curate.steps.score.dsir import dsir
+from curate.steps.train.dsir import count_texts, log_weights, write_model
 from curate.text.batch import TextBatch
-from curate.text.hashed_ngrams import HashedNgrams
-from curate.train.dsir import count_texts, log_weights, write_model
+from curate.text.rules.hashed_ngrams import HashedNgrams
 from tests.conformance.published import rows
 from tests.train.test_dsir import column
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.score.fineweb import fineweb
+from curate.steps.score.fineweb import fineweb
 from curate.text.batch import TextBatch
 from tests.conformance.published import LINES_LOST, TEXT_LOST, annotator, page_text
 

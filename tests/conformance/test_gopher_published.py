@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.score.gopher import gopher_quality, gopher_repetition
+from curate.steps.score.gopher import gopher_quality, gopher_repetition
 from curate.text.batch import TextBatch
 from curate.text.sentences import count_sentences
 from tests.conformance.published import LINES_LOST, TEXT_LOST, annotator, page_text, rows

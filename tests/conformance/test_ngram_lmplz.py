@@ -21,10 +21,10 @@ import orjson
 import pytest
 import zstandard
 
-from curate.text.normalise import TextForm
-from curate.train.ngram import fit_ngram
-from curate.train.ngram_counts import count_shard
-from curate.train.ngram_plan import Options
+from curate.models.ngram.counts import count_shard
+from curate.models.ngram.fit import fit_ngram
+from curate.models.ngram.plan import Options
+from curate.models.ngram.text_form import TextForm
 from tests.conformance import lmplz
 
 DATA = Path(__file__).parent / "data"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.dedup import step as dedup
-from curate.engine import Resources
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.steps.dedup import step as dedup
 from tests.helpers import dataset, rows, run_step, tree
 
 

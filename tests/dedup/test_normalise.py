@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
-from curate.dedup.normalise import normalise, text_hashes
+from curate.steps.dedup.normalise import normalise, text_hashes
 from curate.text.batch import TextBatch
 
 

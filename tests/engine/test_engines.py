@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.errors import ConfigError, RunError
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import ConfigError, RunError
 
 
 @pytest.fixture(params=["local-1", "local-2", pytest.param("ray", marks=pytest.mark.slow)])

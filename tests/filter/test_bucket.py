@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ConfigError
-from curate.filter import bucket
-from curate.filter.bucket import BucketConfig
-from curate.step import Job, Result
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError
+from curate.core.step import Job, Result
+from curate.steps.filter import bucket
+from curate.steps.filter.bucket import BucketConfig
 from tests.conformance.published import rows as published
 from tests.helpers import dataset, rows, run_step, tree
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.filter import step as filters
-from curate.filter.rules import Budget, Rule, cut
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.steps.filter import step as filters
+from curate.steps.filter.rules import Budget, Rule, cut
 from tests.helpers import dataset, rows, run_step, tree
 
 

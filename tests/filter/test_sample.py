@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import BadValue, validate
-from curate.errors import ConfigError
-from curate.explain import explain_row
-from curate.filter.rules import Budget, Rule, Sample, cut
+from curate.core.config import BadValue, validate
+from curate.core.errors import ConfigError
+from curate.explain.row import explain_row
+from curate.steps.filter.rules import Budget, Rule, Sample, cut
 from tests.filter.test_filter import judge, verdicts
 from tests.helpers import dataset, rows, tree
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.ask import GivenUp, Skipped
 from curate.generate.budget import Caps, Purse, lend
 from curate.generate.endpoints import Means

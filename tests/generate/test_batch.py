@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.ask import GivenUp
 from curate.generate.budget import Caps, Purse, lend
 from curate.generate.ledger import Amount, Attempt, Ledger, spent_in

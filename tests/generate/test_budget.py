@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.budget import Cap, Caps, Lease, Place, Purse, lend
 from curate.generate.ledger import Amount, Attempt, Ledger
 from curate.generate.prices import DOLLAR

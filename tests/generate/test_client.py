@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.client import Client
 from curate.generate.endpoints import Endpoint, Server
 from curate.generate.outcome import Outcome

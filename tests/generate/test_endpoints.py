@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import BadValue
-from curate.digest import Plain
+from curate.core.config import BadValue
+from curate.core.digest import Plain
 from curate.generate.endpoints import read_means
 from curate.generate.prices import Price
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import RunError
+from curate.core.errors import RunError
 from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger, entries, spent_in
 from tests.generate.asking import PRICE, PRICES, asking, attempts, chat, means, states
 from tests.llm.faults import Faults

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
+from curate.core.errors import ConfigError
 from curate.generate.prices import DOLLAR, Price, dollars, load_prices
 from curate.generate.request import Usage
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import ConfigError, RunError
+from curate.core.errors import ConfigError, RunError
 from curate.generate.ask import Ask
 from curate.generate.ledger import Ledger
 from curate.generate.recorded import export, find_ledgers, import_recorded

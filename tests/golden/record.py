@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate import bits
-from curate.graph import KINDS
+from curate.core import bits
+from curate.kinds import KINDS
 from curate.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[2]

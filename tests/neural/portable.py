@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from curate import bits
+from curate.core import bits
 
 if "MKL_CBWR" not in os.environ:  # by hand; before numpy and torch are imported, which read it
     os.environ.update(bits.PORTABLE)
@@ -18,17 +18,17 @@ if "MKL_CBWR" not in os.environ:  # by hand; before numpy and torch are imported
 import numpy as np
 import torch
 
-from curate.chat.encode import load_chat_encoder
-from curate.chat.messages import Turn
-from curate.neural.device import product_rows, square_root_, threads
-from curate.neural.encoder import load_encoder
-from curate.neural.folder import load_causal_lm
-from curate.neural.head import Settings
-from curate.neural.lora import Lora, trained
-from curate.neural.windows import token_losses
-from curate.train.embedding import _solve
-from curate.train.finetune_data import Row
-from curate.train.finetune_loop import Tuning, fit
+from curate.core.chat.messages import Turn
+from curate.models.device import product_rows, square_root_, threads
+from curate.models.encoder.encoder import load_encoder
+from curate.models.encoder.fit_head import _solve
+from curate.models.encoder.head import Settings
+from curate.models.lm.chat_encode import load_chat_encoder
+from curate.models.lm.finetune_data import Row
+from curate.models.lm.finetune_loop import Tuning, fit
+from curate.models.lm.folder import load_causal_lm
+from curate.models.lm.lora import Lora, trained
+from curate.models.lm.windows import token_losses
 
 TEXTS = ["The garden was quiet.", "Nobody knew that it would be back with the wind, and soon, and for good.", "Water"]
 

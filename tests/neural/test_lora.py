@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 import torch
 import transformers
 
-from curate.errors import ModelError
-from curate.neural.folder import load_model, read_config
-from curate.neural.lora import Lora, merge, trained, wrap
-from curate.neural.lora_layer import LoraLinear
+from curate.core.errors import ModelError
+from curate.models.lm.folder import load_model, read_config
+from curate.models.lm.lora import Lora, merge, trained, wrap
+from curate.models.lm.lora_layer import LoraLinear
 
 SMALL = Lora(rank=4, alpha=16, dropout=0.0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curate import bits
+from curate.core import bits
 from tests.helpers import bits_can_be_portable
 
 # Found on an EPYC with AVX-512 (AuthenticAMD 26-2), and on the EPYC and the Haswell of qemu, with torch 2.13.0. Change

@@ -17,11 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import bits
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.neural.batching import LANES, batches, grain_of
-from curate.neural.device import product_rows, reproducibility, require, threads
+from curate.core import bits
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.models.device import product_rows, reproducibility, require, threads
+from curate.models.lm.batching import LANES, batches, grain_of
 from tests.helpers import bits_can_be_portable
 
 F = torch.nn.functional
@@ -65,7 +65,7 @@ def test_a_matrix_product_gives_a_row_the_same_bits_whatever_its_neighbours(inpu
         )
     ]
     assert not wrong, (
-        f"on {bits.processor()} a matrix product depends on its neighbours, and product_rows() in curate/neural/device.py"
+        f"on {bits.processor()} a matrix product depends on its neighbours, and product_rows() in curate/models/device.py"
         f" did not find out (it says {unit}; MKL's mode is {reproducibility()}): a row's company changes its numbers, and"
         f" every test that says otherwise will fail. Such as: {wrong[:3]}"
     )
@@ -207,8 +207,8 @@ def test_every_process_that_loads_a_model_asks_mkl_to_be_strict(ray_engine: Engi
 USED_FIRST = """
 import warnings, torch
 torch.ones(3, 3) @ torch.ones(3, 3)
-from curate.neural.device import product_rows
-from curate.score.causal_lm import causal_lm
+from curate.models.device import product_rows
+from curate.steps.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

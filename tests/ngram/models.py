@@ -9,12 +9,12 @@ from pathlib import Path
 import kenlm
 import numpy as np
 
-from curate.ngram import Tables
+from curate.models.ngram import Tables
+from curate.models.ngram.counts import count_shard
+from curate.models.ngram.fit import fit_ngram
+from curate.models.ngram.text_form import TextForm
+from curate.models.ngram.words import form_words
 from curate.text.batch import TextBatch
-from curate.text.form_words import form_words
-from curate.text.normalise import TextForm
-from curate.train.ngram import fit_ngram
-from curate.train.ngram_counts import count_shard
 
 WORDS = TextForm("none", "whitespace")
 

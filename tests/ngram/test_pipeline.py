@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import sentencepiece
 
-from curate.errors import CurateError
-from curate.text.normalise import TextForm, ccnet, read_form
+from curate.core.errors import CurateError
+from curate.models.ngram.text_form import TextForm, ccnet, read_form
 from tests.pipelines import run_yaml
 
 TEXTS = [

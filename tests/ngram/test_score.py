@@ -13,10 +13,10 @@ import zstandard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from curate.ngram import Tables, load
+from curate.models.ngram import Tables, load
+from curate.models.ngram.text_form import TextForm
+from curate.models.ngram.words import form_words
 from curate.text.batch import TextBatch
-from curate.text.form_words import form_words
-from curate.text.normalise import TextForm
 from tests.ngram.models import library, library_score, same_as_library, scores, train, write_arpa
 
 # What KenLM's own tests expect of its test.arpa, which is the file in the data folder: log10 P of each word

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.errors import ModelError
-from curate.ngram import build_tables, load, save
-from curate.text.normalise import TextForm, card_path
+from curate.core.errors import ModelError
+from curate.models.ngram import build_tables, load, save
+from curate.models.ngram.text_form import TextForm, card_path
 from tests.ngram.models import library, same_as_library, scores
 
 GOOD = """\\data\\

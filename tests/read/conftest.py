@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.read import Bad, Chunk, read_chunks
+from curate.steps.read import Bad, Chunk, read_chunks
 
 
 @dataclass

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.chat.messages import MESSAGES, ChatBatch, Conversation, Turn
-from curate.config import ConfigError, validate
-from curate.read import read_chunks
-from curate.read.forms import ConversationColumns, Conversations
-from curate.read.step import ReadConfig
+from curate.core.chat.messages import MESSAGES, ChatBatch, Conversation, Turn
+from curate.core.config import ConfigError, validate
+from curate.steps.read import read_chunks
+from curate.steps.read.forms import ConversationColumns, Conversations
+from curate.steps.read.step import ReadConfig
 
 Row = Mapping[str, Any]
 ADDED = (Turn("user", "Add.\n\n1 + 1"), Turn("assistant", "2"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import ConfigError
-from curate.read import read_chunks
+from curate.core.errors import ConfigError
+from curate.steps.read import read_chunks
 
 
 def test_quoted_fields_hold_commas_quotes_and_line_ends(read):

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import ConfigError, RunError
-from curate.read.hub import stream_dataset
+from curate.core.errors import ConfigError, RunError
+from curate.steps.read.hub import stream_dataset
 
 
 @pytest.fixture(autouse=True)

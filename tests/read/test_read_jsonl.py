@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from curate.errors import ConfigError, RunError
-from curate.read import read_chunks
+from curate.core.errors import ConfigError, RunError
+from curate.steps.read import read_chunks
 
 TWO = b'{"text": "one", "n": 1}\n{"text": "two", "n": 2}\n'
 

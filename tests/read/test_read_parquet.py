@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import ConfigError, RunError
-from curate.read import read_chunks
+from curate.core.errors import ConfigError, RunError
+from curate.steps.read import read_chunks
 
 
 def parquet(table: pa.Table, **options: object) -> bytes:

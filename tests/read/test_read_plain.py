@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import ConfigError
-from curate.read import FORMATS, READERS, SUFFIXES, format_of, read_chunks
-from curate.read.html import HtmlError, decode, page_text
+from curate.core.errors import ConfigError
+from curate.steps.read import FORMATS, READERS, SUFFIXES, format_of, read_chunks
+from curate.steps.read.html import HtmlError, decode, page_text
 
 
 def test_a_text_file_is_one_document(read):

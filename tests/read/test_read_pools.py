@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import curate.read.step
-from curate.chat.messages import MESSAGES
-from curate.engine import Resources
-from curate.read.hub import stream_dataset
-from curate.read.step import ReadConfig
+import curate.steps.read.step
+from curate.core.chat.messages import MESSAGES
+from curate.core.engine import Resources
+from curate.steps.read.hub import stream_dataset
+from curate.steps.read.step import ReadConfig
 from tests.helpers import rows, run_step, tree
 from tests.pipelines import run_yaml
 from tests.read.test_conversations import jsonl
@@ -38,7 +38,7 @@ def write_pool(folder: Path) -> Path:
 def read_step(root: Path, folder: Path, workers: int = 1) -> Any:
     config = ReadConfig(path=str(folder), conversations="auto", shard_bytes=2000)
     resources = Resources(workers=workers)
-    return run_step(root, lambda job: curate.read.step.run(job, config), {}, resources=resources, name="pool")
+    return run_step(root, lambda job: curate.steps.read.step.run(job, config), {}, resources=resources, name="pool")
 
 
 def test_files_of_several_forms_become_one_pool_with_ids_sources_and_own_columns(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_files_of_several_forms_become_one_pool_with_ids_sources_and_own_columns
     assert pool.schema().names == ["id", "messages", "source", "input_id", "input_source"]
     assert pool.schema().field("messages").type == MESSAGES
     assert found[1]["source"] == "a.jsonl#2" and found[1]["input_id"] == 2 and found[1]["input_source"] == "own"
-    assert found[1]["id"] == curate.read.step.row_id("a.jsonl#2")
+    assert found[1]["id"] == curate.steps.read.step.row_id("a.jsonl#2")
     assert pool.manifest.rows == 340 - 34 and pool.manifest.quarantined == 34
     (reason,) = {row["error"] for table in pool.quarantine() for row in table.to_pylist()}
     assert reason == "empty-turn"
@@ -94,7 +94,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_form(tmp_path: Path, monkeypatch: p
 
 def test_real_pools_are_read_whole(shared: Path, tmp_path: Path) -> None:
     config = ReadConfig(path=str(shared / "data" / "instruct_dolly3k.dev.jsonl.zst"), conversations="auto")
-    pool = run_step(tmp_path, lambda job: curate.read.step.run(job, config), {}, name="pool")
+    pool = run_step(tmp_path, lambda job: curate.steps.read.step.run(job, config), {}, name="pool")
     assert pool.rows > 2900 and pool.manifest.quarantined < 30
     roles = {tuple(turn["role"] for turn in row["messages"]) for row in rows(pool, ["id", "messages"])}  # type: ignore[attr-defined]
     assert roles == {("user", "assistant")}

@@ -10,9 +10,9 @@ import pytest
 import zstandard
 from fastwarc.warc import ArchiveIterator
 
-from curate.errors import ConfigError
-from curate.read import read_chunks
-from curate.read.http import HttpError, parse_http
+from curate.core.errors import ConfigError
+from curate.steps.read import read_chunks
+from curate.steps.read.http import HttpError, parse_http
 
 PAGE = b"<html><body><h1>Title</h1><p>A paragraph of text.</p></body></html>"
 TEXT = "Title\n\nA paragraph of text."

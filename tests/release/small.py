@@ -10,19 +10,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import curate.dedup.step
-import curate.filter.step
-import curate.read.step
-import curate.release.step
-from curate.config import validate
-from curate.dataset import Dataset
-from curate.digest import Plain
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.map_shard import MapShard, shard_tasks
-from curate.progress import Progress
-from curate.read.step import ReadConfig
-from curate.step import Job, Result, Step, execute
+import curate.steps.dedup.step
+import curate.steps.filter.step
+import curate.steps.read.step
+import curate.steps.release.step
+from curate.core.config import validate
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.map_shard import MapShard, shard_tasks
+from curate.core.progress import Progress
+from curate.core.step import Job, Result, Step, execute
+from curate.steps.read.step import ReadConfig
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> ' + "a long enough tail of words " * 12
 
@@ -83,25 +83,27 @@ class Small:
 
     def read(self, folder: Path, shard_bytes: int = 1500) -> Dataset:
         config = validate(ReadConfig, {"path": str(folder), "shard_bytes": shard_bytes}, ())
-        return self._run("docs", "read", config.identity(), {}, functools.partial(curate.read.step.run, config=config))
+        return self._run(
+            "docs", "read", config.identity(), {}, functools.partial(curate.steps.read.step.run, config=config)
+        )
 
     def score(self) -> Dataset:
         return self._run("scores", "score", {}, {"from": "docs"}, run_measure)
 
     def dedup(self) -> Dataset:
-        config = curate.dedup.step.parse({"from": "docs", "exact": None}, ())
-        run = functools.partial(curate.dedup.step.run, config=config)
+        config = curate.steps.dedup.step.parse({"from": "docs", "exact": None}, ())
+        run = functools.partial(curate.steps.dedup.step.run, config=config)
         return self._run("dups", "dedup", config.identity(), config.inputs(), run)
 
     def filter(self, rules: list[Plain]) -> Dataset:
-        config = curate.filter.step.parse({"from": ["scores", "dups"], "rules": rules}, ())
-        run = functools.partial(curate.filter.step.run, config=config)
+        config = curate.steps.filter.step.parse({"from": ["scores", "dups"], "rules": rules}, ())
+        run = functools.partial(curate.steps.filter.step.run, config=config)
         return self._run("kept", "filter", config.identity(), config.inputs(), run)
 
     def release(self, name: str = "out", **config: Plain) -> Dataset:
         given = {"from": ["docs", "scores", "kept"], "license": "cc-by-4.0", **config}
-        parsed = curate.release.step.parse(given, ("steps", name, "release"))
-        run = functools.partial(curate.release.step.run, config=parsed)
+        parsed = curate.steps.release.step.parse(given, ("steps", name, "release"))
+        run = functools.partial(curate.steps.release.step.run, config=parsed)
         return self._run(name, "release", parsed.identity(), parsed.inputs(), run)
 
 

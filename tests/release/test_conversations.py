@@ -8,8 +8,8 @@ import datasets
 import orjson
 import pytest
 
-from curate.errors import ConfigError
-from curate.release.verify import verify
+from curate.core.errors import ConfigError
+from curate.steps.release.verify import verify
 from tests.helpers import rows
 from tests.pipelines import run_yaml
 

@@ -10,18 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from curate.config import BadValue
-from curate.dataset import Dataset, write_manifest
-from curate.digest import RowDigest
-from curate.engine.local import LocalEngine
-from curate.errors import ConfigError, RunError
-from curate.release.card import feature
-from curate.release.leaks import refuse_leaks
-from curate.release.parquet import ReleaseFile
-from curate.release.provenance import with_trainers
-from curate.release.sources import Sources, plan_files
-from curate.release.step import parse
-from curate.release.verify import verify
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset, write_manifest
+from curate.core.digest import RowDigest
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import ConfigError, RunError
+from curate.steps.release.card import feature
+from curate.steps.release.leaks import refuse_leaks
+from curate.steps.release.parquet import ReleaseFile
+from curate.steps.release.provenance import with_trainers
+from curate.steps.release.sources import Sources, plan_files
+from curate.steps.release.step import parse
+from curate.steps.release.verify import verify
 from tests.helpers import dataset, rows, tree
 from tests.release.small import RULES, Small, small_run, texts, write_inputs
 
@@ -163,8 +163,8 @@ def test_the_manifest_digests_rows_and_not_the_way_they_are_written(small: Small
 
 
 def test_row_groups_are_cut_by_bytes_and_have_a_page_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.release.parquet.GROUP_BYTES", 100_000)
-    monkeypatch.setattr("curate.release.parquet.BATCH_ROWS", 16)
+    monkeypatch.setattr("curate.steps.release.parquet.GROUP_BYTES", 100_000)
+    monkeypatch.setattr("curate.steps.release.parquet.BATCH_ROWS", 16)
     table = pa.table({"id": [str(i) for i in range(200)], "text": ["x" * 2000] * 200})
     with ReleaseFile(str(tmp_path), "a.parquet", table.schema) as out:
         out.write(table)

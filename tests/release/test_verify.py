@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import ConfigError
-from curate.release.verify import verify
+from curate.core.errors import ConfigError
+from curate.steps.release.verify import verify
 from tests.release.small import small_run, texts, write_inputs
 
 

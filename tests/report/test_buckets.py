@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-import curate.filter.bucket
-from curate.config import validate
-from curate.dataset import Dataset
-from curate.digest import Plain
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.filter.bucket import BucketConfig
-from curate.progress import Progress
+import curate.steps.filter.bucket
+from curate.core.config import validate
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
 from curate.report.buckets import GROUPS, buckets
 from curate.report.build import build_report
-from curate.step import Step, execute
+from curate.steps.filter.bucket import BucketConfig
 from tests.helpers import dataset, rows
 
 
@@ -35,7 +35,7 @@ def scored(root: Path, languages: list[str | None]) -> Dataset:
 
 def parts(root: Path, scores: Dataset, **config: Plain) -> Dataset:
     parsed = validate(BucketConfig, {"from": "scores", "column": "perplexity", **config}, ())
-    run = functools.partial(curate.filter.bucket.run, config=parsed)
+    run = functools.partial(curate.steps.filter.bucket.run, config=parsed)
     step = Step("parts", "bucket", 1, parsed.identity(), {"from[0]": scores}, {}, run)
     return execute(step, str(root), LocalEngine(), Resources(workers=1), Progress("quiet"))
 

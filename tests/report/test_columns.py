@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.charts import histogram_svg
 from curate.report.columns import Column, Place, histogram, nearest, read_column
 from curate.report.labels import labels

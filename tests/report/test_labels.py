@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.labels import LENGTH, Labels, labels, shown
 from curate.report.verdicts import KEPT, Codes
 from tests.helpers import dataset

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset, write_manifest
-from curate.digest import Plain
-from curate.neural.checkpoints import Checkpoint
-from curate.neural.lora import Lora
+from curate.core.dataset import Dataset, write_manifest
+from curate.core.digest import Plain
+from curate.models.lm.checkpoints import Checkpoint
+from curate.models.lm.lora import Lora
 from curate.report.build import build_report
 from curate.report.card import Bar
 from curate.report.models import Model, describe, flatten

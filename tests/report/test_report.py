@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
+from curate.core.dataset import Dataset
 from curate.report.build import build_report
 from tests.helpers import dataset
 from tests.release.small import HOSTILE, RULES, Small, small_run, texts, write_inputs

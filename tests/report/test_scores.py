@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.dataset import Dataset, write_manifest
-from curate.digest import Plain
+from curate.core.dataset import Dataset, write_manifest
+from curate.core.digest import Plain
 from curate.report.build import build_report
 from curate.report.scores import Group, score_groups
 from curate.report.story import Story

@@ -15,21 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.chat.messages import Conversation, Turn, part, to_arrow
-from curate.dataset import Dataset, write_manifest
-from curate.draw import gumbel
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.progress import Progress
+from curate.core.chat.messages import Conversation, Turn, part, to_arrow
+from curate.core.dataset import Dataset, write_manifest
+from curate.core.draw import gumbel
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Job, Step, execute
 from curate.report.build import build_report
 from curate.report.selection import Selection, selections
-from curate.report.wording import Wording, alike
-from curate.select.filling import Filling
-from curate.select.pool import Pool
-from curate.select.selector import Verdict
-from curate.select.step import VERSION, parse, run
-from curate.select.targets import Targeted
-from curate.step import Job, Step, execute
+from curate.steps.dedup.minhash import Wording, alike
+from curate.steps.select.filling import Filling
+from curate.steps.select.pool import Pool
+from curate.steps.select.selector import Verdict
+from curate.steps.select.step import VERSION, parse, run
+from curate.steps.select.targets import Targeted
 from tests.helpers import rows
 from tests.report.test_report import Page, funnel, section
 from tests.select.pools import beside, dolly, flan, pool
@@ -115,7 +115,7 @@ def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         outputs[name] = execute(step, str(folder), LocalEngine(), Resources(workers=1), Progress("quiet"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("curate.select.step", fromlist=["step"]).SELECTORS, "first", First)
+        patch.setitem(__import__("curate.steps.select.step", fromlist=["step"]).SELECTORS, "first", First)
         select("near", {"budget": 40, "first": {"targets": "bbh"}})
         select("drawn", {"budget": 90, "random": {"seed": 3}, "quota": {"column": "task", "most": {"gsm8k": 5}}})
         yield Run(conversations, target, scores, outputs)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.digest import Plain
+from curate.core.dataset import Dataset
+from curate.core.digest import Plain
 from curate.report.build import build_report
 from curate.report.charts import Interval, intervals_svg
 from curate.report.coverage import coverage

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.c4 import c4
+from curate.steps.score.c4 import c4
 from curate.text.batch import TextBatch
 
 PROSE = "This is a line that reads as prose."

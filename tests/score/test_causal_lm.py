@@ -13,15 +13,15 @@ import pytest
 import zstandard
 from hypothesis import given, strategies
 
-from curate.config import model_of, resources, validate
-from curate.errors import ConfigError, ModelError
-from curate.fingerprints import Fingerprints
-from curate.neural.batching import LANES, batches, padded
-from curate.neural.device import threads
-from curate.neural.folder import LanguageModel, load_causal_lm
-from curate.neural.windows import token_losses, windows
-from curate.score import step
-from curate.score.causal_lm import causal_lm
+from curate.core.config import model_of, resources, validate
+from curate.core.errors import ConfigError, ModelError
+from curate.core.fingerprints import Fingerprints
+from curate.models.device import threads
+from curate.models.lm.batching import LANES, batches, padded
+from curate.models.lm.folder import LanguageModel, load_causal_lm
+from curate.models.lm.windows import token_losses, windows
+from curate.steps.score import step
+from curate.steps.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
 from tests.pipelines import run_yaml
 
@@ -301,7 +301,7 @@ def test_a_gpu_that_is_not_there_is_named(folder: str, monkeypatch: pytest.Monke
 
 
 def test_importing_the_scorers_and_the_methods_does_not_import_torch() -> None:
-    code = "import sys, curate.score, curate.train.step; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
+    code = "import sys, curate.steps.score, curate.steps.train.step; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.chat.messages import MESSAGES, ChatBatch
-from curate.neural.head import Head, Settings, save_head
-from curate.score import CHAT_SCORERS, SCORERS
-from curate.score.scorer import Columns, ConversationScorer, Scorer
-from curate.score.step import score_batch
+from curate.core.chat.messages import MESSAGES, ChatBatch
+from curate.models.encoder.head import Head, Settings, save_head
+from curate.steps.score import CHAT_SCORERS, SCORERS
+from curate.steps.score.scorer import Columns, ConversationScorer, Scorer
+from curate.steps.score.step import score_batch
+from curate.steps.train.dsir import log_weights
+from curate.steps.train.dsir import write_model as write_dsir
 from curate.text.batch import TextBatch
-from curate.text.hashed_ngrams import HashedNgrams
-from curate.train.dsir import log_weights
-from curate.train.dsir import write_model as write_dsir
+from curate.text.rules.hashed_ngrams import HashedNgrams
 
 TEXTS = [
     "The garden was quiet.\nNobody knew that it would be back with the wind.\n\n- a point\n- another …",

@@ -8,16 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.chat.messages import MESSAGES, Conversation, Turn, part
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.explain import explain_row
-from curate.progress import Progress
-from curate.score import SCORERS
-from curate.score import step as score
-from curate.step import Step, execute
+from curate.core.chat.messages import MESSAGES, Conversation, Turn, part
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.explain.row import explain_row
+from curate.steps.score import SCORERS
+from curate.steps.score import step as score
 from curate.text.batch import TextBatch
 from tests.helpers import dataset, rows, tree
 from tests.select.pools import dolly, pool

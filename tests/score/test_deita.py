@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import ChatBatch, Conversation, Turn, to_arrow
-from curate.errors import ConfigError
-from curate.score.deita import COMPLEXITY, QUALITY, deita
+from curate.core.chat.messages import ChatBatch, Conversation, Turn, to_arrow
+from curate.core.errors import ConfigError
+from curate.steps.score.deita import COMPLEXITY, QUALITY, deita
 from tests.select.pools import dolly
 
 pytest.importorskip("transformers")

@@ -7,12 +7,12 @@ import numpy as np
 import orjson
 import pytest
 
-from curate.errors import ModelError
-from curate.neural.device import threads
-from curate.neural.encoder import Encoder, load_encoder
-from curate.neural.folder import check_folder, load_tokenizer
-from curate.neural.head import Head, Settings, save_head
-from curate.score.embedding import embedding
+from curate.core.errors import ModelError
+from curate.models.device import threads
+from curate.models.encoder.encoder import Encoder, load_encoder
+from curate.models.encoder.head import Head, Settings, save_head
+from curate.models.lm.folder import check_folder, load_tokenizer
+from curate.steps.score.embedding import embedding
 from curate.text.batch import TextBatch
 
 TEXTS = [

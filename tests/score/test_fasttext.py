@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from curate.errors import ModelError
-from curate.score.fasttext import language, quality
+from curate.core.errors import ModelError
+from curate.models.fasttext.train import train_fasttext
+from curate.steps.score.fasttext import language, quality
 from curate.text.batch import TextBatch
-from curate.train.fasttext import train_fasttext
 
 TEXTS = ["Das ist ein altes Haus.", "C'est la vie,\nmon ami.", "", None, " \n\t ", "Où est la gare?"]
 

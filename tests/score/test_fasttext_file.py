@@ -10,11 +10,11 @@ import fasttext
 import numpy as np
 import pytest
 
-from curate.errors import ModelError
-from curate.score.fasttext import language, quality
-from curate.score.fasttext_file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX, read_model
-from curate.score.fasttext_linear import linear_model
-from curate.score.fasttext_write import write_model
+from curate.core.errors import ModelError
+from curate.models.fasttext.file import HIERARCHICAL, ONE_VS_ALL, SOFTMAX, read_model
+from curate.models.fasttext.linear import linear_model
+from curate.models.fasttext.write import write_model
+from curate.steps.score.fasttext import language, quality
 from curate.text.batch import TextBatch
 
 WORDS = {"</s>": 9, "rain": 5, "wind": 3, "über": 1}

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from curate.score.fasttext import language, quality
-from curate.score.fasttext_explain import Logit, label_logit
-from curate.score.fasttext_file import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, read_model
-from curate.score.fasttext_kernel import BLOCK
-from curate.score.fasttext_write import write_model
+from curate.models.fasttext.explain import Logit, label_logit
+from curate.models.fasttext.features_kernel import BLOCK
+from curate.models.fasttext.file import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, read_model
+from curate.models.fasttext.write import write_model
+from curate.steps.score.fasttext import language, quality
 from curate.text.batch import TextBatch
 
 ADDED = 1e-5  # by the library, to every probability

@@ -5,7 +5,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.fineweb import fineweb
+from curate.steps.score.fineweb import fineweb
 from curate.text.batch import TextBatch
 from curate.text.props import PROPS, TERMINAL
 from tests.score.gopher_reference import SPACE, ratio, seen_before

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.gopher import Variant, gopher_quality, gopher_repetition
+from curate.steps.score.gopher import Variant, gopher_quality, gopher_repetition
 from curate.text.batch import TextBatch
 from curate.text.props import NOT_PUNCTUATION, PROPS
 from tests.score.gopher_reference import quality, repetition

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import ChatBatch, Conversation, Turn, to_arrow
-from curate.errors import ConfigError
-from curate.score import CHAT_SCORERS
+from curate.core.chat.messages import ChatBatch, Conversation, Turn, to_arrow
+from curate.core.errors import ConfigError
+from curate.steps.score import CHAT_SCORERS
 from tests.select.pools import dolly, read_rows
 
 pytest.importorskip("transformers")

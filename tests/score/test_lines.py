@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.lines import lines
+from curate.steps.score.lines import lines
 from curate.text.batch import TextBatch
 from curate.text.props import DIGIT, LETTER, PROPS, TERMINAL, UPPER
 from tests.score.gopher_reference import SPACE, ratio

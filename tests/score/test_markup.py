@@ -5,10 +5,10 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.markup import markup
+from curate.steps.score.markup import markup
 from curate.text.batch import TextBatch
-from curate.text.markup_scan import STARTS
 from curate.text.props import ALNUM, CLASS_MASK, DIGIT, EXTEND, LETTER, PROPS, UPPER
+from curate.text.rules.markup import STARTS
 from tests.score.gopher_reference import SPACE, ratio
 from tests.text.reference import TEXTS, batch_of_bytes
 

@@ -12,13 +12,13 @@ import pytest
 import sentencepiece
 import zstandard
 
-from curate.errors import ConfigError, ModelError
-from curate.files import content_hash
-from curate.ngram import build_tables, load
-from curate.score.perplexity import perplexity, through_library
+from curate.core.errors import ConfigError, ModelError
+from curate.core.files import content_hash
+from curate.models.ngram import build_tables, load
+from curate.models.ngram.text_form import TextForm, card_path, ccnet, read_form
+from curate.models.ngram.words import form_words
+from curate.steps.score.perplexity import perplexity, through_library
 from curate.text.batch import TextBatch
-from curate.text.form_words import form_words
-from curate.text.normalise import TextForm, card_path, ccnet, read_form
 from tests.ngram.models import library, library_score, train
 
 

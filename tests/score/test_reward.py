@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from curate.chat.messages import ChatBatch, Conversation, Turn, part, to_arrow
-from curate.errors import ConfigError, ModelError
-from curate.neural.classifier import load_classifier
-from curate.score.reward import reward
+from curate.core.chat.messages import ChatBatch, Conversation, Turn, part, to_arrow
+from curate.core.errors import ConfigError, ModelError
+from curate.models.encoder.classifier import load_classifier
+from curate.steps.score.reward import reward
 from tests.select.pools import dolly
 
 pytest.importorskip("transformers")

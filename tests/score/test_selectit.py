@@ -10,12 +10,12 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from curate.chat.messages import ChatBatch, Conversation, Turn, to_arrow
-from curate.config import model_files
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.score.selectit import PROMPTS, selectit
-from curate.score.step import parse
+from curate.core.chat.messages import ChatBatch, Conversation, Turn, to_arrow
+from curate.core.config import model_files
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.steps.score.selectit import PROMPTS, selectit
+from curate.steps.score.step import parse
 from tests.pipelines import run_yaml
 from tests.select.pools import dolly
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.explain import explain_row
-from curate.score import step as score
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.explain.row import explain_row
+from curate.steps.score import step as score
 from curate.text.batch import TextBatch
 from tests.helpers import dataset, rows, run_step
 from tests.pipelines import run_yaml

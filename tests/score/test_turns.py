@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from curate.chat.messages import ChatBatch
-from curate.score.turns import turns
+from curate.core.chat.messages import ChatBatch
+from curate.steps.score.turns import turns
 
 
 def test_golden_row() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError, ModelError
-from curate.score.url import url
+from curate.core.errors import ConfigError, ModelError
+from curate.steps.score.url import url
 from curate.text.batch import TextBatch
-from curate.text.url_scan import HOST, WORD, Lists, keys_of, scan
+from curate.text.rules.url import HOST, WORD, Lists, keys_of, scan
 from tests.text.reference import batch_of_bytes
 
 

@@ -16,17 +16,17 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from curate.chat.encode import Encoded, load_chat_encoder
-from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
-from curate.neural.folder import load_causal_lm
-from curate.neural.lora import Lora
-from curate.select.store import Store
-from curate.train.causal_lm import train_causal_lm
-from curate.train.finetune import finetune_rows
-from curate.train.finetune_data import Row
-from curate.train.finetune_loop import Tuning, row_losses
-from curate.train.metrics import auroc
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.dataset import Dataset
+from curate.models.lm.chat_encode import Encoded, load_chat_encoder
+from curate.models.lm.finetune import finetune_rows
+from curate.models.lm.finetune_data import Row
+from curate.models.lm.finetune_loop import Tuning, row_losses
+from curate.models.lm.folder import load_causal_lm
+from curate.models.lm.lora import Lora
+from curate.models.lm.pretrain import train_causal_lm
+from curate.models.stats import auroc
+from curate.steps.select.store import Store
 from tests.pipelines import run_yaml
 from tests.select.pools import flan, read_rows
 

@@ -8,19 +8,19 @@ from typing import Literal
 
 import numpy as np
 
-from curate.chat.encode import Refused
-from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.progress import Progress
-from curate.select.feature import Feature, Features, Featurise
-from curate.select.features import VERSION, parse, run
-from curate.select.filling import Filling
-from curate.select.pool import Ints, Objects, Pool
-from curate.select.selector import Verdict, best_first
-from curate.select.targets import NearTargets
-from curate.step import Job, Step, execute
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Job, Step, execute
+from curate.models.lm.chat_encode import Refused
+from curate.steps.select.feature import Feature, Features, Featurise
+from curate.steps.select.features import VERSION, parse, run
+from curate.steps.select.filling import Filling
+from curate.steps.select.pool import Ints, Objects, Pool
+from curate.steps.select.selector import Verdict, best_first
+from curate.steps.select.targets import NearTargets
 
 
 class Letters(Feature):

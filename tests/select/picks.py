@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from curate.dataset import Dataset
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.progress import Progress
-from curate.select.step import VERSION, parse, run
-from curate.step import Step, execute
+from curate.core.dataset import Dataset
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.steps.select.step import VERSION, parse, run
 from tests.helpers import rows
 
 

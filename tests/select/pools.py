@@ -10,11 +10,11 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from curate.chat.messages import MESSAGES, Conversation, Turn, to_arrow
-from curate.dataset import Dataset, Manifest, write_manifest
-from curate.digest import Plain, digest_of
-from curate.select.store import Details, Kind, Layout, Rows, write_piece
-from curate.shards import ShardWriter
+from curate.core.chat.messages import MESSAGES, Conversation, Turn, to_arrow
+from curate.core.dataset import Dataset, Manifest, write_manifest
+from curate.core.digest import Plain, digest_of
+from curate.core.shards import ShardWriter
+from curate.steps.select.store import Details, Kind, Layout, Rows, write_piece
 
 
 def pool(

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset, write_manifest
-from curate.engine import Engine, Resources
-from curate.engine.local import LocalEngine
-from curate.progress import Progress
-from curate.select.features import VERSION, parse, run
-from curate.select.store import Details, Kind, Layout, Rows, write_piece
-from curate.step import Step, execute
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.dataset import Dataset, write_manifest
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.steps.select.features import VERSION, parse, run
+from curate.steps.select.store import Details, Kind, Layout, Rows, write_piece
 from tests.select.pools import beside, pool
 
 Array = npt.NDArray[np.float32]

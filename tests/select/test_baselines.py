@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.chat.messages import Turn
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.select.balanced import Balanced
-from curate.select.coverage import Coverage
-from curate.select.filling import Filling, Quota
-from curate.select.pool import Pool
-from curate.select.random import Random
-from curate.select.selector import Selector
-from curate.select.step import parse
-from curate.select.top import Top, ranks
-from curate.step import Job
+from curate.core.chat.messages import Turn
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.core.step import Job
+from curate.steps.select.balanced import Balanced
+from curate.steps.select.coverage import Coverage
+from curate.steps.select.filling import Filling, Quota
+from curate.steps.select.pool import Pool
+from curate.steps.select.random import Random
+from curate.steps.select.selector import Selector
+from curate.steps.select.step import parse
+from curate.steps.select.top import Top, ranks
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import dolly, flan, pool

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import Turn, part
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.engine import Outcome
-from curate.engine.local import LocalEngine
+from curate.core.chat.messages import Turn, part
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Outcome
+from curate.core.engine.local import LocalEngine
 from curate.text.batch import TextBatch
 from tests.helpers import rows, tree
 from tests.select.picks import selected, taken

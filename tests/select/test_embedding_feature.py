@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import Conversation, Turn
-from curate.select.embedding_feature import EmbeddingFeature
-from curate.select.rds_feature import RdsFeature
-from curate.select.store import Store
+from curate.core.chat.messages import Conversation, Turn
+from curate.steps.select.embedding_feature import EmbeddingFeature
+from curate.steps.select.rds_feature import RdsFeature
+from curate.steps.select.store import Store
 from tests.helpers import rows
 from tests.select.pools import dolly, pool
 from tests.select.spaces import computed, minilm

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.select import facility_location
-from curate.select.duplicates import near_duplicates
-from curate.select.facility_location import nearest_neighbours
-from curate.select.pool import Floats
+from curate.core.dataset import Dataset
+from curate.steps.select import facility_location
+from curate.steps.select.duplicates import near_duplicates
+from curate.steps.select.facility_location import nearest_neighbours
+from curate.steps.select.pool import Floats
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import beside
@@ -116,5 +116,5 @@ def test_near_duplicates_are_rows_with_another_one_beside_them(monkeypatch: pyte
     units = unit(vectors).astype(np.float32)
     assert near_duplicates(units) == pytest.approx(20 / 50)
     assert near_duplicates(units[:40]) == 0 == near_duplicates(units[:0])
-    monkeypatch.setattr("curate.select.duplicates._BLOCK", 9)
+    monkeypatch.setattr("curate.steps.select.duplicates._BLOCK", 9)
     assert near_duplicates(units) == pytest.approx(20 / 50)

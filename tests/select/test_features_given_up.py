@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.errors import RunError
-from curate.progress import Progress
-from curate.select import features as module
-from curate.select.feature import Feature, Features, Featurise
-from curate.select.features import VERSION, FeaturesConfig, run
-from curate.select.store import Store
-from curate.step import Step, execute
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import RunError
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.steps.select import features as module
+from curate.steps.select.feature import Feature, Features, Featurise
+from curate.steps.select.features import VERSION, FeaturesConfig, run
+from curate.steps.select.store import Store
 from tests.helpers import rows, tree
 from tests.select.picks import selected
 from tests.select.pools import pool

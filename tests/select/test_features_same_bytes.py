@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from curate.engine import Engine, Outcome, Resources
-from curate.engine.local import LocalEngine
+from curate.core.engine import Engine, Outcome, Resources
+from curate.core.engine.local import LocalEngine
 from tests.helpers import tree
 from tests.pipelines import run_yaml
 from tests.select.pools import dolly
@@ -58,7 +58,7 @@ class Backwards:
 def small_pieces() -> Generator[None, None, None]:
     """Several pieces a shard."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.select.features.PIECE_ROWS", 4)
+        patch.setattr("curate.steps.select.features.PIECE_ROWS", 4)
         yield
 
 
@@ -115,7 +115,7 @@ def test_four_workers_finish_a_killed_run_with_the_same_bytes(reference: tuple[P
     root = again(reference, "killed")
     config = root.parent / "config.yaml"
     config.write_text(reference[1])
-    code = "import curate.select.features as f, curate.cli as c; f.PIECE_ROWS = 4; c.main()"
+    code = "import curate.steps.select.features as f, curate.cli.main as c; f.PIECE_ROWS = 4; c.main()"
     run = subprocess.Popen([sys.executable, "-c", code, "run", str(config), "--root", str(root), "--progress", "quiet"])
     while run.poll() is None and not list(root.glob("same/some-*/part-*.npy")):
         with contextlib.suppress(subprocess.TimeoutExpired):

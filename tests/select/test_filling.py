@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.chat.messages import Turn
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.select.filling import Filling, Quota, Sum
-from curate.select.pool import Pool
-from curate.select.selector import best_first
-from curate.select.turns import take_in_turns, take_over_tasks
+from curate.core.chat.messages import Turn
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.steps.select.filling import Filling, Quota, Sum
+from curate.steps.select.pool import Pool
+from curate.steps.select.selector import best_first
+from curate.steps.select.turns import take_in_turns, take_over_tasks
 from tests.select.pools import pool
 
 ROWS = 30

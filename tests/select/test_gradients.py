@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from curate.chat.encode import Encoded, load_chat_encoder
-from curate.chat.messages import Conversation, Turn
-from curate.config import BadValue, validate
-from curate.errors import ModelError
-from curate.neural.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints, write_checkpoint
-from curate.neural.folder import load_causal_lm
-from curate.neural.gradients import backward, linear_layers, make_batch, tapped
-from curate.neural.lora import Lora, wrap
-from curate.select.feature import Features
-from curate.select.gradient import Gradient, make_update
-from curate.select.projection import Sparse
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.config import BadValue, validate
+from curate.core.errors import ModelError
+from curate.models.lm.chat_encode import Encoded, load_chat_encoder
+from curate.models.lm.checkpoints import Checkpoint, load_checkpoint, model_hash, read_checkpoints, write_checkpoint
+from curate.models.lm.folder import load_causal_lm
+from curate.models.lm.gradients import backward, linear_layers, make_batch, tapped
+from curate.models.lm.lora import Lora, wrap
+from curate.steps.select.feature import Features
+from curate.steps.select.gradient import Gradient, make_update
+from curate.steps.select.projection import Sparse
 from tests.select.pools import dolly
 
 NAMES = ["q_proj", "v_proj", "down_proj"]

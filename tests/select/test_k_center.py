@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.select import farthest, k_center
-from curate.select.farthest import Farthest
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.steps.select import farthest, k_center
+from curate.steps.select.farthest import Farthest
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import beside

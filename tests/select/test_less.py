@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.chat.messages import Conversation, Turn
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.select.noise import lead_errors, lengths, projection_error
-from curate.select.pool import Floats
-from curate.select.store import Rows
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.steps.select.noise import lead_errors, lengths, projection_error
+from curate.steps.select.pool import Floats
+from curate.steps.select.store import Rows
 from tests.helpers import rows
 from tests.select.picks import selected
 from tests.select.pools import features, pool
@@ -116,7 +116,7 @@ def test_a_row_without_a_gradient_is_never_taken(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = inputs(tmp_path)
-    monkeypatch.setattr("curate.select.less._ROWS", 16)
+    monkeypatch.setattr("curate.steps.select.less._ROWS", 16)
     one, two = (chosen(tmp_path, given, workers) for workers in (1, 2))
     assert [shard.digest for shard in one.shards] == [shard.digest for shard in two.shards]
     assert one.manifest.details == two.manifest.details

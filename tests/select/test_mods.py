@@ -10,11 +10,11 @@ import orjson
 import pytest
 import yaml
 
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.progress import Progress
 from curate.pipeline import Pipeline
-from curate.progress import Progress
 from tests.helpers import rows
 from tests.pipelines import run_yaml
 from tests.select.pools import dolly

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from curate.select.projection import PROJECTIONS, Dense, Name, Projection, Sparse, TwoSided
+from curate.steps.select.projection import PROJECTIONS, Dense, Name, Projection, Sparse, TwoSided
 
 Floats = npt.NDArray[np.float64]
 SEEDS = 2000
@@ -96,12 +96,12 @@ def test_a_row_has_the_same_bits_in_any_company(kind: Name) -> None:
 def test_gradients_too_large_to_be_held_for_all_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = factors(5)
     whole = projected(Sparse(WIDTH, 0), ("a", layer))
-    monkeypatch.setattr("curate.select.projection._HELD", 250)
+    monkeypatch.setattr("curate.steps.select.projection._HELD", 250)
     assert (projected(Sparse(WIDTH, 0), ("a", layer)) == whole).all()
 
 
 def test_the_kernel_and_torch_put_every_coordinate_into_the_same_bucket_with_the_same_sign() -> None:
-    from curate.select.projection import places
+    from curate.steps.select.projection import places
 
     coordinates, dim = 5000, 300
     projection = Sparse(dim, 7)
@@ -122,7 +122,7 @@ def test_the_random_numbers_are_those_of_this_version_for_good() -> None:
 def test_dense_is_made_in_blocks_of_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = factors(3)
     whole = projected(Dense(WIDTH, 0), ("a", layer))
-    monkeypatch.setattr("curate.select.projection._SIGNS", WIDTH * 7)
+    monkeypatch.setattr("curate.steps.select.projection._SIGNS", WIDTH * 7)
     np.testing.assert_allclose(projected(Dense(WIDTH, 0), ("a", layer)), whole, atol=1e-4)
 
 

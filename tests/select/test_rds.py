@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.select import rds
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.steps.select import rds
 from tests.helpers import rows
 from tests.select.picks import selected, taken
 from tests.select.pools import beside, dolly, flan, pool

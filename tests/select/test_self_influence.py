@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.config import parse
-from curate.errors import ConfigError
+from curate.core.config import parse
+from curate.core.errors import ConfigError
 from curate.pipeline import Pipeline
 from tests.helpers import rows
 from tests.select.picks import selected, taken

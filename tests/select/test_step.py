@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.engine import Engine, Resources
-from curate.errors import ConfigError, RunError
-from curate.select.step import parse
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Engine, Resources
+from curate.core.errors import ConfigError, RunError
+from curate.steps.select.step import parse
 from tests.helpers import rows, tree
 from tests.select.picks import selected, taken
 from tests.select.pools import beside, dolly, pool

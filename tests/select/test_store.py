@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError, RunError
-from curate.select.store import Kind, Layout, Rows, Store, write_piece
+from curate.core.errors import ConfigError, RunError
+from curate.steps.select.store import Kind, Layout, Rows, Store, write_piece
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WEIGHTS = (0.75, 0.25)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.errors import ConfigError
-from curate.graph import build
-from curate.select.features import FEATURES
-from curate.select.step import SELECTORS
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.kinds import build
+from curate.steps.select.features import FEATURES
+from curate.steps.select.step import SELECTORS
 from tests.helpers import rows
 from tests.select.letters import Letters, Near, chats, features
 from tests.select.picks import selected, taken

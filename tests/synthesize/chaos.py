@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from curate.core.shards import read_shard
 from curate.generate.prices import DOLLAR
 from curate.generate.recorded import find_ledgers
 from curate.pipeline import open_run
-from curate.shards import read_shard
 from tests.llm.faults import BILLED, Faults
 from tests.llm.server import Billed, Server, serve
 

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from curate.chat.encode import Refused
-from curate.chat.messages import Conversation, Turn
-from curate.chat.model import ChatModel, load_chat_model
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.errors import ConfigError
-from curate.progress import Progress
-from curate.step import Step, execute
-from curate.synthesize import answer as module
-from curate.synthesize.answer import VERSION, AnswerConfig, answer, question, run
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import ConfigError
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.models.lm.chat_encode import Refused
+from curate.models.lm.chat_model import ChatModel, load_chat_model
+from curate.steps.answer import step as module
+from curate.steps.answer.step import VERSION, AnswerConfig, answer, question, run
 from tests.helpers import rows, tree
 from tests.select.pools import beside, dolly, flan, pool
 

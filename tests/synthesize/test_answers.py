@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from curate.generate.request import Completion, Usage
 from curate.generate.stream import RUNAWAY
-from curate.synthesize.answers import Answer, Rejected, check
+from curate.steps.synthesize.answers import Answer, Rejected, check
 
 LIST = Answer.model_validate({"list": {}}).parser()
 PAIRS = Answer.model_validate({"pairs": {"names": ["Question", "Answer"]}}).parser()

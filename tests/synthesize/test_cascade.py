@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.errors import ConfigError
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
+from curate.core.shards import read_shard
 from curate.generate.request import Completion, TokenLogprob, Usage
-from curate.shards import read_shard
-from curate.synthesize.answerers import confidence, normalised
+from curate.steps.synthesize.answerers import confidence, normalised
 from tests.helpers import rows, tree
 from tests.llm.answers import Body, prompt_text
 from tests.llm.server import Server, serve

@@ -10,10 +10,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.synthesize.dawid_skene import dawid_skene, disagreement, majority_vote
-from curate.synthesize.linear import fit_linear
-from curate.synthesize.router import hashed_features
+from curate.core.errors import ConfigError
+from curate.models.linear import fit_linear
+from curate.steps.route.model import hashed_features
+from curate.steps.weak.dawid_skene import dawid_skene, disagreement, majority_vote
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

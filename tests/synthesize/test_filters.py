@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.chat.messages import Turn
-from curate.synthesize.filters import Filters
-from curate.synthesize.made import InputRow, Made
-from curate.synthesize.recipe_model import Keep
-from curate.synthesize.template import CannotRender
+from curate.core.chat.messages import Turn
+from curate.steps.synthesize.filters import Filters
+from curate.steps.synthesize.made import InputRow, Made
+from curate.steps.synthesize.recipe_model import Keep
+from curate.steps.synthesize.template import CannotRender
 
 TEXT = (
     "The harbour of the old town was built three hundred years ago by fishermen who wanted shelter from the western"

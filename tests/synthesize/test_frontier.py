@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from curate.cli import app
-from curate.errors import ConfigError, RunError
+from curate.cli.main import app
+from curate.core.errors import ConfigError, RunError
 from curate.generate.access import open_access
 from curate.generate.prices import DOLLAR
 from curate.pipeline import LEDGER, RESOLVED, Pipeline, open_run
-from curate.synthesize.config import SynthesizeConfig
-from curate.synthesize.explored import Source, look
-from curate.synthesize.frontier import Seen, as_set, curves_of, is_right
-from curate.synthesize.policies import Curve, cost_at_quality
+from curate.steps.route.curves import Curve, cost_at_quality
+from curate.steps.route.frontier import Seen, as_set, curves_of, is_right
+from curate.steps.route.replay import Source, look
+from curate.steps.synthesize.config import SynthesizeConfig
 from tests.llm.answers import Body, prompt_text
 from tests.llm.server import serve
 from tests.pipelines import run_yaml

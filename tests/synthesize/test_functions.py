@@ -11,8 +11,18 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.synthesize.functions import BYTES_A_TOKEN, combine, cut, flat, functions, passages, pick, shuffled, turns
-from curate.synthesize.template import CannotRender, Template
+from curate.steps.synthesize.functions import (
+    BYTES_A_TOKEN,
+    combine,
+    cut,
+    flat,
+    functions,
+    passages,
+    pick,
+    shuffled,
+    turns,
+)
+from curate.steps.synthesize.template import CannotRender, Template
 
 VALUES = ["sober", "angry", "ironic", "tender", "dry"]
 

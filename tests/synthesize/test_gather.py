@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.synthesize.gather_step import GatherConfig, run
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.steps.synthesize.gather_step import GatherConfig, run
 from tests.helpers import dataset, rows, run_step
 
 IDS = pa.list_(pa.string())

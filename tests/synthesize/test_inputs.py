@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.errors import ConfigError
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError
 from tests.helpers import rows
 from tests.llm.server import serve
 from tests.pipelines import run_yaml

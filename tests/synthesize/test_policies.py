@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.synthesize.policies import (
+from curate.core.errors import ConfigError
+from curate.steps.route.curves import (
     Costs,
     Curve,
     Pairs,

@@ -12,14 +12,14 @@ import orjson
 import pytest
 import zstandard
 
-from curate import files
-from curate.dataset import Dataset
+from curate.core import files
+from curate.core.dataset import Dataset
+from curate.core.shards import read_shard
 from curate.generate.ledger import entries
 from curate.generate.recorded import find_ledgers
-from curate.shards import read_shard
-from curate.synthesize.made import FATES
-from curate.synthesize.recipe import FUNCTIONS, load_recipe, names
-from curate.verify.overlap import rouge_l_f1
+from curate.steps.synthesize.made import FATES
+from curate.steps.synthesize.recipe import FUNCTIONS, load_recipe, names
+from curate.text.overlap import rouge_l_f1
 from tests import helpers
 from tests.llm.server import serve
 from tests.pipelines import run_yaml

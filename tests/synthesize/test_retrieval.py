@@ -16,11 +16,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import shards
-from curate.chat.messages import MESSAGES
-from curate.errors import ConfigError
-from curate.synthesize import embedding_index
-from curate.synthesize.retrieval import Passage, Retriever, _passages, load_retriever
+from curate.core import shards
+from curate.core.chat.messages import MESSAGES
+from curate.core.errors import ConfigError
+from curate.models.retrieval import embedding_index
+from curate.models.retrieval.retrieve import Passage, Retriever, _passages, load_retriever
 from curate.text.batch import TextBatch
 from tests.helpers import dataset
 from tests.select.spaces import minilm
@@ -259,7 +259,7 @@ def test_neither_company_nor_blocks_change_what_embeddings_find(
 
 
 def test_the_nearest_are_those_of_all_cosines(tmp_path: Path, texts: list[str], model: str) -> None:
-    from curate.neural.encoder import load_encoder
+    from curate.models.encoder.encoder import load_encoder
 
     begins, asked = [text[:60] for text in texts[:50]], [text[60:100] for text in texts[:5]]
     folder = dataset(tmp_path / "docs", {"text": begins}).folder

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import zstandard
 
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ConfigError
-from curate.synthesize.crossfit import FOLDS, Learnt, auroc, cross_fit, fit, id_hashes
-from curate.synthesize.router import hashed_features
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError
+from curate.steps.route.crossfit import FOLDS, Learnt, auroc, cross_fit, fit, id_hashes
+from curate.steps.route.model import hashed_features
 from tests.helpers import rows, tree
 from tests.llm.answers import prompt_text
 from tests.llm.server import serve

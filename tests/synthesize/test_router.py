@@ -10,9 +10,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError, ModelError
-from curate.synthesize.linear import Linear, fit_linear, minimise
-from curate.synthesize.router import (
+from curate.core.errors import ConfigError, ModelError
+from curate.models.linear import Linear, fit_linear, minimise
+from curate.models.stats import auroc
+from curate.steps.route.model import (
     Logistic,
     Nearest,
     fit_knn,
@@ -23,7 +24,6 @@ from curate.synthesize.router import (
     save_router,
     threshold_for,
 )
-from curate.train.metrics import auroc
 
 Floats = npt.NDArray[np.float64]
 TEXTS = ["How deep is a fathom ?", "Who was Galileo ?", "", "漢字 and é", "How deep is a fathom ?"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.engine import Engine, Resources
-from curate.errors import ConfigError, RunError
+from curate.core.dataset import Dataset
+from curate.core.engine import Engine, Resources
+from curate.core.errors import ConfigError, RunError
+from curate.core.shards import read_shard
 from curate.generate.access import spent_so_far
 from curate.generate.prices import DOLLAR
-from curate.shards import read_shard
 from tests.helpers import rows, tree
 from tests.llm.faults import Faults
 from tests.llm.server import Server, serve
@@ -125,7 +125,7 @@ def test_another_parser_or_filter_asks_nothing_again(tmp_path: Path) -> None:
         text = yaml(tmp_path, server.url)
         run_yaml(tmp_path, text)
         asked = server.stats()["requests"]
-        recipe = (Path(__file__).parents[2] / "curate/synthesize/recipes/paraphrase.yaml").read_text()
+        recipe = (Path(__file__).parents[2] / "curate/steps/synthesize/recipes/paraphrase.yaml").read_text()
         (tmp_path / "mine.yaml").write_text(recipe.replace("words: {least: 2}", "without: {holds: [odd]}"))
         out = run_yaml(tmp_path, text.replace("recipe: paraphrase", f"recipe: {tmp_path}/mine.yaml"))
         assert server.stats()["requests"] == asked

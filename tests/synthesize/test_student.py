@@ -9,8 +9,8 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError
-from curate.synthesize.student import Kind, Student, difference, evaluate, macro_f1, train_student
+from curate.core.errors import ConfigError
+from curate.steps.student.student import Kind, Student, difference, evaluate, macro_f1, train_student
 
 KINDS: tuple[Kind, ...] = ("logistic", "fasttext")
 TEXTS = [f"the {word} number {i}" for i in range(30) for word in ("apple", "stone")]

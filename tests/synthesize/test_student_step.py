@@ -10,11 +10,11 @@ import orjson
 import pytest
 import zstandard
 
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ConfigError, RunError
-from curate.summary import summary_lines
-from curate.synthesize.student_data import column_of
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError, RunError
+from curate.report.summary import summary_lines
+from curate.steps.student.data import column_of
 from tests.helpers import rows, tree
 from tests.pipelines import run_yaml
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.synthesize.functions import functions
-from curate.synthesize.recipe import load_recipe
-from curate.synthesize.template import MOST, BadTemplate, CannotRender, Expression, Template, plain
+from curate.core.errors import ConfigError
+from curate.steps.synthesize.functions import functions
+from curate.steps.synthesize.recipe import load_recipe
+from curate.steps.synthesize.template import MOST, BadTemplate, CannotRender, Expression, Template, plain
 
 RECIPE = """\
 name: mine

@@ -10,14 +10,14 @@ import orjson
 import pytest
 import zstandard
 
-from curate.config import validate
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ConfigError
-from curate.synthesize.combine import combine
-from curate.synthesize.labelers import Keywords, LabelSet
-from curate.synthesize.weak_labels import WeakLabelsConfig
-from curate.synthesize.weak_labels import run as step
+from curate.core.config import validate
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError
+from curate.steps.weak.combine import combine
+from curate.steps.weak.labelers import Keywords, LabelSet
+from curate.steps.weak.step import WeakLabelsConfig
+from curate.steps.weak.step import run as step
 from tests.helpers import dataset, rows, run_step, tree
 from tests.pipelines import run_yaml
 

@@ -18,15 +18,15 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from curate.clean import CLEANERS
-from curate.ngram.arpa import parse_arpa
-from curate.score import SCORERS, gopher
-from curate.score.fasttext_write import write_model
-from curate.score.scorer import Columns
+from curate.models.fasttext.write import write_model
+from curate.models.ngram.arpa import parse_arpa
+from curate.models.ngram.text_form import TextForm
+from curate.models.ngram.words import form_words
+from curate.steps.clean import CLEANERS
+from curate.steps.score import SCORERS, gopher
+from curate.steps.score.scorer import Columns
 from curate.text.batch import TextBatch
-from curate.text.form_words import form_words
-from curate.text.hashed_ngrams import HashedNgrams
-from curate.text.normalise import TextForm
+from curate.text.rules.hashed_ngrams import HashedNgrams
 from curate.text.split import Splitter
 from curate.warm import ARPA
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import CurateError
+from curate.core.errors import CurateError
 from curate.text.batch import TextBatch
 from tests.text.reference import batch_of_bytes
 

@@ -15,10 +15,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.models.ngram.text_form import TextForm
+from curate.models.ngram.words import form_words
+from curate.models.ngram.words_kernel import MOST
 from curate.text.batch import TextBatch
-from curate.text.form_kernel import MOST
-from curate.text.form_words import form_words
-from curate.text.normalise import TextForm
 from curate.text.utf8 import hash_bytes
 
 FORMS = [

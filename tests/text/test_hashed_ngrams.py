@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.text.batch import TextBatch
-from curate.text.hashed_ngrams import HashedNgrams, lower_table, ngrams_of
+from curate.text.rules.hashed_ngrams import HashedNgrams, lower_table, ngrams_of
 from tests.conformance.published import rows
 from tests.text.reference import TEXTS, batch_of_bytes
 

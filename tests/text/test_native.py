@@ -16,7 +16,7 @@ PREPARE = """
 import gc
 from numba.core import event
 from numba.core.dispatcher import Dispatcher
-from curate.score import SCORERS
+from curate.steps.score import SCORERS
 from curate.text.batch import TextBatch
 TEXTS = ["One line[1] of text.\\nAnother – “naïve” – line; it's here.", "", None, "日本語 ภาษาไทย", "the cat sat on it. " * 9]
 recorder = event.RecordingListener()

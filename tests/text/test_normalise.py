@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError, ModelError
-from curate.text.normalise import SPECIAL_WORDS, TextForm, card_path, ccnet, ccnet_spaced, read_form
+from curate.core.errors import ConfigError, ModelError
+from curate.models.ngram.text_form import SPECIAL_WORDS, TextForm, card_path, ccnet, ccnet_spaced, read_form
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
+from curate.core.errors import ConfigError
 from curate.text.batch import TextBatch
 from curate.text.simd import BASE
 from curate.text.split import HAS_LETTER, HAS_NON_PUNCTUATION

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.errors import ConfigError, RunError
-from curate.score.fasttext import quality
-from curate.step import Job, Result
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError, RunError
+from curate.core.step import Job, Result
+from curate.steps.score.fasttext import quality
+from curate.steps.train import step as training
+from curate.steps.train.correlations import correlate, fill, ranks, read_matrix, read_scores
 from curate.text.batch import TextBatch
-from curate.train import step as training
-from curate.train.correlations import correlate, fill, ranks, read_matrix, read_scores
 from tests.conformance.published import rows
 from tests.helpers import dataset, run_step, tree
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import ModelError, RunError
-from curate.score.dsir import dsir
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import ModelError, RunError
+from curate.models.stats import auroc
+from curate.steps.score.dsir import dsir
+from curate.steps.train import step as training
+from curate.steps.train.dsir import count_texts, log_weights, write_model
 from curate.text.batch import TextBatch
-from curate.text.hashed_ngrams import HashedNgrams
-from curate.train import step as training
-from curate.train.dsir import count_texts, log_weights, write_model
-from curate.train.metrics import auroc
+from curate.text.rules.hashed_ngrams import HashedNgrams
 from tests import helpers
 from tests.conformance.published import rows
 from tests.helpers import dataset, run_step, tree

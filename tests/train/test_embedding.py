@@ -11,12 +11,12 @@ import orjson
 import pytest
 import zstandard
 
-from curate.engine import Resources
-from curate.errors import ConfigError, RunError
-from curate.neural.head import Settings
-from curate.score.embedding import embedding
+from curate.core.engine import Resources
+from curate.core.errors import ConfigError, RunError
+from curate.models.encoder.fit_head import Labelled, _solve, train_embedding
+from curate.models.encoder.head import Settings
+from curate.steps.score.embedding import embedding
 from curate.text.batch import TextBatch
-from curate.train.embedding import Labelled, _solve, train_embedding
 from tests.helpers import tree
 from tests.pipelines import run_yaml
 

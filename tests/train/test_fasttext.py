@@ -8,10 +8,10 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError, RunError
-from curate.score.fasttext import quality
+from curate.core.errors import ConfigError, RunError
+from curate.models.fasttext.train import train_fasttext
+from curate.steps.score.fasttext import quality
 from curate.text.batch import TextBatch
-from curate.train.fasttext import train_fasttext
 
 SMALL = {"dim": 8, "bucket": 5000, "epoch": 25}  # so little text needs more passes
 

@@ -19,23 +19,23 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from curate.chat.encode import ChatEncoder, load_chat_encoder
-from curate.chat.messages import Conversation, Turn
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.errors import ConfigError, ModelError, RunError
-from curate.neural.checkpoints import load_checkpoint, model_hash, read_checkpoints
-from curate.neural.folder import load_model, read_config
-from curate.neural.lora import Lora, merge, trained, wrap
-from curate.progress import Progress
-from curate.step import Step, execute
-from curate.train import finetune_loop
-from curate.train.finetune import finetune_rows
-from curate.train.finetune_data import Row, encode_rows
-from curate.train.finetune_loop import Epoch, Tuning, fit, mean_loss, row_losses
-from curate.train.step import VERSION, parse, run
+from curate.core.chat.messages import Conversation, Turn
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import ConfigError, ModelError, RunError
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.models.lm import finetune_loop
+from curate.models.lm.chat_encode import ChatEncoder, load_chat_encoder
+from curate.models.lm.checkpoints import load_checkpoint, model_hash, read_checkpoints
+from curate.models.lm.finetune import finetune_rows
+from curate.models.lm.finetune_data import Row, encode_rows
+from curate.models.lm.finetune_loop import Epoch, Tuning, fit, mean_loss, row_losses
+from curate.models.lm.folder import load_model, read_config
+from curate.models.lm.lora import Lora, merge, trained, wrap
+from curate.steps.train.step import VERSION, parse, run
 from tests.helpers import dataset, tree
 from tests.select.pools import beside, dolly, flan, pool
 
@@ -285,7 +285,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(shared: Path, tmp_path: Pat
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from curate.train import finetune_loop
+from curate.steps.train import finetune_loop
 from tests.train.test_finetune import tune
 from tests.select.pools import dolly, pool
 save = finetune_loop.save_state

@@ -8,8 +8,8 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError, RunError
-from curate.train.labels import measure, train_labels
+from curate.core.errors import ConfigError, RunError
+from curate.models.fasttext.train_labels import measure, train_labels
 from tests.helpers import rows
 from tests.pipelines import run_yaml
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import RunError
-from curate.train.metrics import at_threshold, auroc, deciles
+from curate.core.errors import RunError
+from curate.models.stats import at_threshold, auroc, deciles
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))

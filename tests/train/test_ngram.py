@@ -9,12 +9,12 @@ import kenlm
 import orjson
 import pytest
 
-from curate.errors import ConfigError, RunError
-from curate.text.normalise import TextForm, read_form
-from curate.train.ngram import fit_ngram
-from curate.train.ngram_counts import count_shard
-from curate.train.ngram_levels import FALLBACK, discounts_of
-from curate.train.ngram_plan import Options
+from curate.core.errors import ConfigError, RunError
+from curate.models.ngram.counts import count_shard
+from curate.models.ngram.fit import fit_ngram
+from curate.models.ngram.levels import FALLBACK, discounts_of
+from curate.models.ngram.plan import Options
+from curate.models.ngram.text_form import TextForm, read_form
 
 FORM = TextForm("ccnet_spaced", "punct")
 TEXTS = [

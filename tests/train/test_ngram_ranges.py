@@ -11,18 +11,19 @@ import orjson
 import pytest
 import zstandard
 
-from curate.config import BadValue
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.errors import RunError
-from curate.step import Receipt
-from curate.text.normalise import TextForm
-from curate.train import ngram, ngram_method
-from curate.train.ngram import fit_ngram
-from curate.train.ngram_counts import count_shard
-from curate.train.ngram_method import Ngram
-from curate.train.ngram_plan import Options, Part, Plan, read_plan
-from curate.train.step import parse
+from curate.core.config import BadValue
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.errors import RunError
+from curate.core.step import Receipt
+from curate.models.ngram import fit
+from curate.models.ngram.counts import count_shard
+from curate.models.ngram.fit import fit_ngram
+from curate.models.ngram.plan import Options, Part, Plan, read_plan
+from curate.models.ngram.text_form import TextForm
+from curate.steps.train import ngram_method
+from curate.steps.train.ngram_method import Ngram
+from curate.steps.train.step import parse
 from tests.helpers import dataset, run_step, tree
 
 ORDER = 3
@@ -68,7 +69,7 @@ def _record(monkeypatch: pytest.MonkeyPatch, failing: dict[str, int] | None = No
         return stage
 
     for name in ("split", "merge", "contexts", "render"):
-        monkeypatch.setattr(ngram, name, recorded(name, getattr(ngram, name)))
+        monkeypatch.setattr(fit, name, recorded(name, getattr(fit, name)))
     return ran
 
 
@@ -136,7 +137,7 @@ def _peak(count_files: list[str], model: str, range_rows: int, monkeypatch: pyte
     """How many ranges the fit had, and the most memory that its arrays took at once."""
     ranges: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(ngram, "read_plan", lambda folder: ranges.append(read_plan(folder).ranges) or read_plan(folder))
+        patch.setattr(fit, "read_plan", lambda folder: ranges.append(read_plan(folder).ranges) or read_plan(folder))
         tracemalloc.start()
         fit_ngram(count_files, model, Options(range_rows=range_rows))
         peak = tracemalloc.get_traced_memory()[1]

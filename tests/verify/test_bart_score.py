@@ -8,10 +8,10 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError, ModelError
-from curate.neural.device import threads
-from curate.neural.folder import load_causal_lm
-from curate.verify.bart_score import bart_score
+from curate.core.errors import ConfigError, ModelError
+from curate.models.device import threads
+from curate.models.lm.folder import load_causal_lm
+from curate.steps.verify.bart_score import bart_score
 from tests.select.spaces import minilm
 from tests.verify.test_bert_score import PAIRS, VerifyBatch, pairs
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from curate.errors import ConfigError, ModelError
-from curate.neural.device import threads
-from curate.neural.encoder import Encoder, load_encoder
-from curate.neural.states import TokenStates, token_states
-from curate.verify.batch import VerifyBatch
-from curate.verify.bert_score import bert_score, match
-from curate.verify.step import parse
+from curate.core.errors import ConfigError, ModelError
+from curate.models.device import threads
+from curate.models.encoder.encoder import Encoder, load_encoder
+from curate.models.lm.states import TokenStates, token_states
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.bert_score import bert_score, match
+from curate.steps.verify.step import parse
 from tests.helpers import dataset
 from tests.select.spaces import minilm
 

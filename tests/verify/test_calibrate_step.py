@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.config import BadValue, validate
-from curate.dataset import Dataset
-from curate.errors import ConfigError, RunError
-from curate.verify.calibrate_step import CalibrateConfig, run
+from curate.core.config import BadValue, validate
+from curate.core.dataset import Dataset
+from curate.core.errors import ConfigError, RunError
+from curate.steps.verify.calibrate_step import CalibrateConfig, run
 from tests.helpers import dataset, rows, run_step
 from tests.pipelines import run_yaml
 

@@ -13,9 +13,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.synthesize.router import fit_logistic, hashed_features
-from curate.verify.calibration import (
+from curate.core.errors import ConfigError
+from curate.steps.route.model import fit_logistic, hashed_features
+from curate.steps.verify.calibration import (
     Calibrated,
     calibrate,
     calibrate_recall,

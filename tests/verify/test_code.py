@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.code import Outcome, code, kernel_fences, run_code
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.code import Outcome, code, kernel_fences, run_code
 
 needs_kernel = pytest.mark.skipif(not kernel_fences(), reason="this kernel has no seccomp and Landlock")
 
@@ -135,7 +135,7 @@ def test_the_kernel_refuses_files_that_the_hook_does_not_see(tmp_path: Path) -> 
 )
 def test_the_kernel_refuses_by_itself_too(attempt: str) -> None:
     script = (
-        "import ctypes, os, resource, socket, threading\nfrom curate.verify.code_child import filter_calls\n"
+        "import ctypes, os, resource, socket, threading\nfrom curate.steps.verify.code_child import filter_calls\n"
         "libc = ctypes.CDLL(None)\nlibc.prctl(38, 1, 0, 0, 0)\nassert filter_calls(libc)\n"
         f"try:\n    {attempt}\nexcept (OSError, RuntimeError, ValueError):\n    print('refused', end='')\n"
     )

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.consistency import consistency
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.consistency import consistency
 
 
 def test_samples_of_the_same_parents_vote() -> None:

@@ -11,18 +11,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.config import model_of
-from curate.errors import ConfigError
-from curate.verify.batch import Columns, Verifier, VerifyBatch
-from curate.verify.code import code
-from curate.verify.consistency import consistency
-from curate.verify.form import form, length, schema
-from curate.verify.grounded import grounded
-from curate.verify.near import near
-from curate.verify.numeric import numeric
-from curate.verify.overlap import ngram_overlap, rouge_l
-from curate.verify.pii import pii
-from curate.verify.refusal import copied_prompt, refusal
+from curate.core.config import model_of
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import Columns, Verifier, VerifyBatch
+from curate.steps.verify.code import code
+from curate.steps.verify.consistency import consistency
+from curate.steps.verify.form import form, length, schema
+from curate.steps.verify.grounded import grounded
+from curate.steps.verify.near import near
+from curate.steps.verify.numeric import numeric
+from curate.steps.verify.overlap import ngram_overlap, rouge_l
+from curate.steps.verify.pii import pii
+from curate.steps.verify.refusal import copied_prompt, refusal
 from tests.helpers import dataset
 
 TEXTS = [

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from curate.dataset import Dataset
-from curate.engine import Resources
-from curate.engine.local import LocalEngine
-from curate.errors import ConfigError, ModelError, RunError
-from curate.neural.pair_head import LABELS, word_features
-from curate.progress import Progress
-from curate.step import Step, execute
-from curate.train.entailment import Pair, fit_logistic, held_out_pairs, train_entailment
-from curate.train.entailment_method import Entailment
-from curate.verify.batch import VerifyBatch
-from curate.verify.entailment import entailment
+from curate.core.dataset import Dataset
+from curate.core.engine import Resources
+from curate.core.engine.local import LocalEngine
+from curate.core.errors import ConfigError, ModelError, RunError
+from curate.core.progress import Progress
+from curate.core.step import Step, execute
+from curate.models.encoder.fit_pair_head import Pair, fit_logistic, held_out_pairs, train_entailment
+from curate.models.encoder.pair_head import LABELS, word_features
+from curate.steps.train.entailment_method import Entailment
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.entailment import entailment
 from tests.helpers import dataset, tree
 from tests.select.spaces import minilm
 from tests.verify.test_bert_score import PAIRS, pairs

@@ -6,9 +6,9 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.form import form, length, runaway, schema
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.form import form, length, runaway, schema
 
 
 def plain(columns) -> dict[str, list[object]]:  # type: ignore[no-untyped-def]

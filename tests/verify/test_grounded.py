@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.verify.batch import VerifyBatch
-from curate.verify.grounded import find_quote, grounded
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.grounded import find_quote, grounded
 
 DOCUMENT = 'Once the "big"\n cat sat.  Die große Stra\u00dfe, cafe\u0301 – ganz neu… ja. 日本語のテキスト'
 

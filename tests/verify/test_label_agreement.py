@@ -11,11 +11,11 @@ import orjson
 import pytest
 import zstandard
 
-from curate.errors import ConfigError, ModelError
-from curate.score.fasttext import language, quality
+from curate.core.errors import ConfigError, ModelError
+from curate.steps.score.fasttext import language, quality
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.label_agreement import label_agreement
 from curate.text.batch import TextBatch
-from curate.verify.batch import VerifyBatch
-from curate.verify.label_agreement import label_agreement
 
 Rows = list[dict[str, str]]
 

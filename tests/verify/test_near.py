@@ -8,9 +8,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.near import Index, near
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.near import Index, near
 from tests.helpers import dataset
 
 SEED = "Name the three primary colours, and say in a few words why painters call them so when they mix others."

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.numeric import final_number, numeric
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.numeric import final_number, numeric
 
 
 @pytest.mark.parametrize(

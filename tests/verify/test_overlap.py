@@ -9,9 +9,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.errors import ConfigError
-from curate.verify.batch import VerifyBatch
-from curate.verify.overlap import Admitted, ngram_overlap, rouge_l, rouge_l_f1
+from curate.core.errors import ConfigError
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.overlap import ngram_overlap, rouge_l
+from curate.text.overlap import Admitted, rouge_l_f1
 
 # Few different words, so that much is shared, and more than the 64 that are compared at once.
 texts = st.lists(st.sampled_from("abcdefg"), max_size=150).map(" ".join)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from curate.verify.batch import VerifyBatch
-from curate.verify.pii import pii
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.pii import pii
 
 
 def test_personal_data_is_counted_by_kind() -> None:

@@ -6,8 +6,8 @@ import orjson
 import pytest
 import zstandard
 
-from curate.verify.batch import VerifyBatch
-from curate.verify.refusal import copied_prompt, copies_prompt, is_refusal, refusal
+from curate.steps.verify.batch import VerifyBatch
+from curate.steps.verify.refusal import copied_prompt, copies_prompt, is_refusal, refusal
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.errors import ConfigError, ModelError
-from curate.neural.encoder import load_encoder
-from curate.verify.similarity import similarity
+from curate.core.errors import ConfigError, ModelError
+from curate.models.encoder.encoder import load_encoder
+from curate.steps.verify.similarity import similarity
 from tests.select.spaces import minilm
 from tests.verify.test_bert_score import PAIRS, VerifyBatch, pairs
 

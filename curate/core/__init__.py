@@ -1,0 +1,1 @@
+"""What everything stands on: datasets, shards, steps, configs, engines; it knows no text and no model."""

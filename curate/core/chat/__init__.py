@@ -1,0 +1,1 @@
+"""Conversations: turns, and the forms in which people have them."""

@@ -1,0 +1,41 @@
+"""One run at a time in a folder: the second is refused, not corrupted.
+
+with lock("runs/demo"):
+...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+from curate.core import files
+from curate.core.errors import ConfigError
+
+
+@contextlib.contextmanager
+def lock(folder: str) -> Iterator[None]:
+    """Hold the folder; the operating system lets go when the process ends, however it ends.
+
+    An object store has no locks: there, two runs write the same bytes under the same names.
+
+    Raises:
+        ConfigError: another run holds it.
+    """
+    if files.is_remote(folder):
+        yield
+        return
+    handle = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{folder}: another run is at work here; wait for it, or choose another --root") from None
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Rows of several datasets, side by side."""

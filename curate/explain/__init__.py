@@ -1,0 +1,1 @@
+"""One row: where it came from, and why it is in or out."""

@@ -1,0 +1,1 @@
+"""Encoders and the heads that are trained on top of them."""

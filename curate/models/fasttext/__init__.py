@@ -1,0 +1,1 @@
+"""fastText models: their file, their predictions, and training by the library."""

@@ -1,0 +1,1 @@
+"""Small causal language models: training, fine-tuning, losses, gradients, decoding."""

@@ -1,0 +1,1 @@
+"""The steps of a pipeline: one folder for each kind, or for a family of kinds."""

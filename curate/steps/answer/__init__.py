@@ -1,0 +1,1 @@
+"""Answers to prompts by a small model on this machine."""

@@ -1,0 +1,1 @@
+"""Which rows a small model can answer, and which are worth the price of the large one."""

@@ -1,0 +1,1 @@
+"""A small model trained on what was synthesised, and what it learned."""

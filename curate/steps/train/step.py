@@ -1,0 +1,81 @@
+"""The `train` step: fits a small model on datasets; scorers name the step to use its model.
+
+    classifier: {train: {fasttext: {positive: good, negative: poor}}}
+    topics:     {train: {labels: {from: seeds, label: label}}}
+    lm:         {train: {ngram: {from: good, order: 5}}}
+    ratios:     {train: {dsir: {target: good, raw: docs}}}
+    proxy:      {train: {causal_lm: {from: good, tokens: 1000000}}}
+    tuned:      {train: {finetune: {from: [pool, picks], model: models/smol}}}
+    scores:     {score: {from: docs, quality: {model: classifier, label: hq}, perplexity: {model: lm}}}
+
+The output folder holds the model and its card; the model's hash enters the digest of whatever uses it.
+"""
+
+from __future__ import annotations
+
+from curate.core.config import BadValue, Path, validate
+from curate.core.digest import Plain
+from curate.core.errors import nearest
+from curate.core.step import Job, Result, StepConfig
+from curate.steps.train.causal_lm_method import CausalLM
+from curate.steps.train.correlations_method import Correlations
+from curate.steps.train.dsir_method import Dsir
+from curate.steps.train.embedding_method import Embedding
+from curate.steps.train.entailment_method import Entailment
+from curate.steps.train.fasttext_method import FastText
+from curate.steps.train.finetune_method import Finetune
+from curate.steps.train.labels_method import Labels
+from curate.steps.train.method import Method
+from curate.steps.train.ngram_method import Ngram
+
+VERSION = 3
+
+METHODS: dict[str, type[Method]] = {
+    "causal_lm": CausalLM,
+    "dsir": Dsir,
+    "embedding": Embedding,
+    "entailment": Entailment,
+    "fasttext": FastText,
+    "finetune": Finetune,
+    "labels": Labels,
+    "ngram": Ngram,
+    "perplexity_correlations": Correlations,
+}
+
+
+class TrainConfig(StepConfig):
+    """One method and its arguments."""
+
+    method: Method
+
+    def inputs(self) -> dict[str, str]:
+        """The datasets, by the role they play."""
+        return self.method.inputs()
+
+    def models(self) -> dict[str, str]:
+        """The model files that the method reads."""
+        return self.method.models()
+
+    def identity(self) -> dict[str, Plain]:
+        """The method and its arguments."""
+        name = next(name for name, kind in METHODS.items() if isinstance(self.method, kind))
+        return {name: self.method.identity()}
+
+
+def parse(value: Plain, path: Path) -> TrainConfig:
+    """The config of the step from plain values.
+
+    Raises:
+        BadValue: an unknown method or argument.
+    """
+    if not isinstance(value, dict) or len(value) != 1:
+        raise BadValue(path, f"expected one of {', '.join(METHODS)} and its arguments")
+    ((name, args),) = value.items()
+    if name not in METHODS:
+        raise BadValue((*path, name), f"no method {name!r}; {nearest(name, METHODS)}")
+    return TrainConfig.model_construct(method=validate(METHODS[name], args, (*path, name)))
+
+
+def run(job: Job, config: TrainConfig) -> Result:
+    """Train, and record the model's hash and card."""
+    return config.method.run(job)

@@ -1,0 +1,1 @@
+"""The published rules: what they measure of a text, and their thresholds."""
