@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.dataset import Dataset, Failure
+from curate.core.funnel import funnel
 from curate.core.shards import read_shard
-from curate.report.summary import Fates, funnel, summary_lines
+from curate.report.summary import Fates, summary_lines
 from tests.llm.faults import Faults
 from tests.llm.server import serve
 from tests.pipelines import run_yaml

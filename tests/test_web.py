@@ -11,7 +11,7 @@ import zstandard
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from curate.core.dataset import Dataset
-from curate.report.summary import funnel
+from curate.core.funnel import funnel
 from curate.steps.release.verify import verify
 from tests.pipelines import run_yaml
 

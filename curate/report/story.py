@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from curate.core.dataset import Dataset
 from curate.core.digest import Plain
+from curate.core.funnel import Funnel, funnel
 from curate.report.picks import LEFT
-from curate.report.summary import Funnel, funnel
 
 # What decides of rows, those first that stand later in a pipeline.
 _JUDGES = ("select", "filter", "calibrate", "dedup")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -21,53 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.errors import CurateError
+from curate.text.bitmaps import bitmaps
 from curate.text.native import Bytes, Ints, Keys
-
-__all__ = ["Bytes", "Ints", "Lines", "TextBatch", "Words"]
+from curate.text.spans import Lines, Words
+from curate.text.split import split, split_lines
 
 N = TypeVar("N", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of a batch, in order; those of text i are `offsets[i]` up to `offsets[i + 1]`.
-
-    `start` and `end` are positions in the batch's `data`. `hash` depends on the word's bytes alone.
-    `chars` counts code points. `flags` is a sum of `curate.text.split.HAS_LETTER` and the like.
-    `reliable[i]` is false where the text's script does not show its words (Thai, Chinese, ...).
-    """
-
-    offsets: Ints
-    start: Ints
-    end: Ints
-    hash: npt.NDArray[np.uint64]
-    chars: npt.NDArray[np.int32]
-    flags: npt.NDArray[np.uint8]
-    reliable: npt.NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    r"""The lines of a batch, in order; those of text i are `offsets[i]` up to `offsets[i + 1]`.
-
-    Lines are what `text.split("\n")` gives, but an empty text has none. `start` and `end` exclude
-    the line feed; `first` and `last` also exclude white space at both ends (`first == last` for a
-    blank line). `chars` counts the code points of the whole line, `hash` depends on its bytes alone.
-    """
-
-    offsets: Ints
-    start: Ints
-    end: Ints
-    first: Ints
-    last: Ints
-    hash: npt.NDArray[np.uint64]
-    chars: npt.NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.start)
 
 
 class TextBatch:
@@ -116,8 +74,6 @@ class TextBatch:
     def bits(self) -> Keys:
         """The bitmaps of character classes, see `curate.text.bitmaps`; computed by the first call."""
         if self._bits is None:
-            from curate.text.bitmaps import bitmaps
-
             self._bits = bitmaps(self.data, self.offsets)
         return self._bits
 
@@ -125,8 +81,6 @@ class TextBatch:
         """The words by `whitespace`, `uax29` or `treebank`; computed by the first call."""
         found = self._words.get(splitter)
         if found is None:
-            from curate.text.split import split
-
             found = split(self.data, self.bits(), self.offsets, splitter)
             self._words[splitter] = found
             self.tokenisations[splitter] += 1
@@ -135,8 +89,6 @@ class TextBatch:
     def lines(self) -> Lines:
         """The lines; computed by the first call."""
         if self._lines is None:
-            from curate.text.split import split_lines
-
             self._lines = split_lines(self.data, self.bits(), self.offsets)
             self.tokenisations["lines"] += 1
         return self._lines

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ConfigError, nearest
-from curate.text.batch import Lines, Words
 from curate.text.bitmaps import BREAK, SPACE, START, count_set, next_clear, next_set, runs, trimmed
 from curate.text.native import Bools, Bytes, Chars, Ints, Keys, Props, kernel
 from curate.text.props import PROPS
+from curate.text.spans import Lines, Words
 from curate.text.treebank import treebank_kernel
 from curate.text.uax29 import uax29_kernel
 from curate.text.utf8 import hash_bytes

@@ -9,9 +9,9 @@ from pathlib import Path
 import kenlm
 import numpy as np
 
-from curate.models.ngram import Tables
 from curate.models.ngram.counts import count_shard
 from curate.models.ngram.fit import fit_ngram
+from curate.models.ngram.tables import Tables
 from curate.models.ngram.text_form import TextForm
 from curate.models.ngram.words import form_words
 from curate.text.batch import TextBatch

@@ -13,7 +13,8 @@ import zstandard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from curate.models.ngram import Tables, load
+from curate.models.ngram.load import load
+from curate.models.ngram.tables import Tables
 from curate.models.ngram.text_form import TextForm
 from curate.models.ngram.words import form_words
 from curate.text.batch import TextBatch

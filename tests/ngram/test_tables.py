@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from curate.core.errors import ModelError
-from curate.models.ngram import build_tables, load, save
+from curate.models.ngram.load import build_tables, load
+from curate.models.ngram.tables import save
 from curate.models.ngram.text_form import TextForm, card_path
 from tests.ngram.models import library, same_as_library, scores
 

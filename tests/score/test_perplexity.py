@@ -14,7 +14,7 @@ import zstandard
 
 from curate.core.errors import ConfigError, ModelError
 from curate.core.files import content_hash
-from curate.models.ngram import build_tables, load
+from curate.models.ngram.load import build_tables, load
 from curate.models.ngram.text_form import TextForm, card_path, ccnet, read_form
 from curate.models.ngram.words import form_words
 from curate.steps.score.perplexity import perplexity, through_library

@@ -9,7 +9,8 @@ import pyarrow as pa
 import regex
 from hypothesis import strategies as st
 
-from curate.text.batch import TextBatch, Words
+from curate.text.batch import TextBatch
+from curate.text.spans import Words
 
 CLASSES = [
     "CR",

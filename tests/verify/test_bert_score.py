@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from curate.core.errors import ConfigError, ModelError
 from curate.models.device import threads
 from curate.models.encoder.encoder import Encoder, load_encoder
-from curate.models.lm.states import TokenStates, token_states
+from curate.models.encoder.states import TokenStates, token_states
 from curate.steps.verify.batch import VerifyBatch
 from curate.steps.verify.bert_score import bert_score, match
 from curate.steps.verify.step import parse

@@ -27,9 +27,9 @@ from curate.core.files import atomic_output, content_hash, folder_hash, join, li
 from curate.models.device import Device, require, threads
 from curate.models.encoder.encoder import Embeddings, Encoder, load_encoder
 from curate.models.encoder.head import ENCODER, SETTINGS, WEIGHTS, Head, Settings, save_head
-from curate.models.fasttext.train import MIN_TEXTS, Trained
 from curate.models.lm.folder import check_folder
 from curate.models.stats import at_threshold, auroc, deciles
+from curate.models.trained import MIN_TEXTS, Trained
 
 MODEL, CARD = "model", "model.json"
 # What of an encoder's folder is used: downloads hold the same weights in other formats too.

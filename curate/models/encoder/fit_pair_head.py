@@ -41,8 +41,8 @@ from curate.models.encoder.pair_head import (
     save_pair_head,
     word_features,
 )
-from curate.models.fasttext.train import MIN_TEXTS, Trained
 from curate.models.lm.folder import check_folder
+from curate.models.trained import MIN_TEXTS, Trained
 
 MODEL, CARD = "model", "model.json"
 # What of an encoder's folder is used: downloads hold the same weights in other formats too.

@@ -25,19 +25,10 @@ from curate.core.files import atomic_output, content_hash, join
 from curate.models.fasttext.run import PREFIX, one_line, run_fasttext, text_hash
 from curate.models.ngram.text_form import card_path
 from curate.models.stats import at_threshold, auroc, deciles
+from curate.models.trained import MIN_TEXTS, Trained
 
 MODEL_NAME = "model.bin"
 _EPSILON = 1e-5  # the library adds it to each probability
-# Fewer texts of a class than this give neither a classifier nor a measurement.
-MIN_TEXTS = 20
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Where the model is, and what its card says."""
-
-    model: str
-    card: Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ import fasttext
 from curate.core.errors import ConfigError, RunError
 from curate.core.files import content_hash, join
 from curate.models.fasttext.run import PREFIX, one_line, run_fasttext, text_hash
-from curate.models.fasttext.train import MODEL_NAME, Trained, digest_of_lines, write_model
+from curate.models.fasttext.train import MODEL_NAME, digest_of_lines, write_model
+from curate.models.trained import Trained
 
 MIN_ROWS = 2  # of a label: with one alone nothing can be learnt that is not the text itself
 

@@ -22,7 +22,6 @@ from curate.core.chat.messages import Conversation
 from curate.core.digest import Plain
 from curate.core.files import join
 from curate.models.device import Device, choose, require
-from curate.models.fasttext.train import Trained
 from curate.models.lm.chat_encode import TEMPLATES, load_chat_encoder
 from curate.models.lm.checkpoints import Checkpoint, model_hash, write_checkpoint
 from curate.models.lm.finetune_data import Row, Split, encode_rows
@@ -32,6 +31,7 @@ from curate.models.lm.lora import merge, trained
 from curate.models.lm.loss_curve import Row as CurveRow
 from curate.models.lm.loss_curve import rounded
 from curate.models.lm.save import MODEL, Saved, write_trained
+from curate.models.trained import Trained
 
 if TYPE_CHECKING:
     import torch

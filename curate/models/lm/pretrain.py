@@ -22,7 +22,6 @@ from curate.core.digest import Plain
 from curate.core.errors import ConfigError, RunError
 from curate.core.files import join
 from curate.models.device import Device, choose, deterministic, require
-from curate.models.fasttext.train import Trained
 from curate.models.lm.batching import grain_of
 from curate.models.lm.folder import LanguageModel, Tokenizer, check_folder, encode, load_tokenizer
 from curate.models.lm.loss_curve import curve_rows
@@ -30,6 +29,7 @@ from curate.models.lm.pretrain_data import Blocks, Split, head, pack, split_text
 from curate.models.lm.pretrain_loop import Point, Schedule, Shape, Trainable, fit, new_model
 from curate.models.lm.save import MODEL, write_trained
 from curate.models.lm.windows import token_losses
+from curate.models.trained import Trained
 
 POINTS = 10
 # The held-out texts are measured at every point of the curve: only the first of them, up to this size.

@@ -12,14 +12,11 @@ from typing import Protocol
 
 import orjson
 
-from curate.core import files
 from curate.core.digest import Plain
 from curate.core.files import atomic_output, join, list_inputs
-from curate.core.step import Job, Result
 from curate.models.lm.checkpoints import model_hash
 from curate.models.lm.folder import Tokenizer, quietly
 from curate.models.lm.loss_curve import Row, curve_csv, curve_svg
-from curate.steps.train.method import result
 
 MODEL, CARD, CSV, SVG = "model", "model.json", "loss.csv", "loss.svg"
 
@@ -57,10 +54,3 @@ def write_trained(
     with atomic_output(join(out_dir, CARD)) as out:
         out.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n")
     return whole
-
-
-def trained_result(job: Job) -> Result:
-    """The result of a job whose worker called `write_trained` for the job's folder."""
-    card: dict[str, Plain] = orjson.loads(files.read_bytes(join(job.folder, CARD)))
-    names = sorted(each.name for each in list_inputs(join(job.folder, MODEL)))
-    return result(job, MODEL, card, [*(f"{MODEL}/{name}" for name in names), CARD, CSV, SVG])

@@ -1,7 +1,6 @@
 """The tables of a back-off n-gram model, and the file that keeps them.
 
-    build_tables("wiki.arpa", "wiki.ngram")
-    tables = load("wiki.ngram")                 # mapped: workers share its pages
+    save(read_arpa("wiki.arpa"), "wiki.ngram")  # `load` maps it
     tables.score(form_words(batch, form))       # log10 P of each text
 
 Size: 29 bytes for each n-gram of order 2 or more (64 for three, in buckets that are three quarters full), and for
@@ -15,8 +14,6 @@ does not have its hash, is refused: a walk through tables with a wrong byte may 
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,17 +24,16 @@ import numpy.typing as npt
 import orjson
 import xxhash
 
-from curate.core.errors import ModelError
 from curate.core.files import atomic_output
 from curate.models.ngram.table_kernel import LANE, Cells, find_words, first_bucket, number_of, score_texts
-from curate.models.ngram.text_form import TextForm, read_form
+from curate.models.ngram.text_form import TextForm
 from curate.models.ngram.words import FormWords
 from curate.text.native import Bytes, Floats, Ints, Keys
 
 MAGIC = b"curate n-gram\0\0\x02"
 _ALIGN = 64
 _LANES = 16  # texts that are walked at once
-_TYPES = {
+TYPES = {
     "words": np.uint8,
     "offsets": np.int64,
     "slots": np.uint64,
@@ -106,24 +102,11 @@ class Tables:
         return out
 
 
-def build_tables(arpa: str, path: str) -> Tables:
-    """Read an ARPA file and write its tables, with the text form of its card, to a file that `load` maps.
-
-    Raises:
-        ModelError: the ARPA file or its card is missing or malformed.
-    """
-    from curate.models.ngram.arpa import read_arpa
-
-    tables = read_arpa(arpa)
-    save(tables, path, read_form(arpa))
-    return tables
-
-
 def save(tables: Tables, path: str, form: TextForm | None = None) -> None:
     """Write tables to a file, local or remote; the same tables give the same bytes."""
     places: dict[str, list[int]] = {}
     at = 0
-    for name in _TYPES:
+    for name in TYPES:
         places[name] = [at, len(getattr(tables, name))]
         at += -(-getattr(tables, name).nbytes // _ALIGN) * _ALIGN
     digest = xxhash.xxh3_64()
@@ -142,39 +125,7 @@ def save(tables: Tables, path: str, form: TextForm | None = None) -> None:
 
 def _parts(tables: Tables) -> Iterator[memoryview]:
     """The bytes of the arrays as they stand in the file, each filled up to a multiple of 64."""
-    for name in _TYPES:
+    for name in TYPES:
         array = getattr(tables, name)
         yield array.data.cast("B")
         yield memoryview(bytes(-array.nbytes % _ALIGN))
-
-
-def load(path: str) -> Tables:
-    """Map the tables that `save` wrote; for any other file, read it as ARPA.
-
-    Raises:
-        ModelError: neither of the two, another version, cut short or damaged.
-    """
-    from curate.models.ngram.arpa import read_arpa
-
-    with open(path, "rb") as stream:
-        start = stream.read(len(MAGIC) + 16)
-        if start[: len(MAGIC) - 1] != MAGIC[:-1]:
-            return read_arpa(path)
-        if start[len(MAGIC) - 1] != MAGIC[-1]:
-            raise ModelError(f"{path}: n-gram tables of another version of Curate; build them again from the ARPA file")
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    size, digest = struct.unpack("<QQ", start[len(MAGIC) :].ljust(16, b"\0"))
-    base = len(MAGIC) + 16 + size
-    encoded = mapped[len(MAGIC) + 16 : min(base, len(mapped))]
-    if len(encoded) != size or xxhash.xxh3_64_intdigest(encoded) != digest:
-        raise ModelError(f"{path}: the head of the n-gram tables is damaged; copy or build them again")
-    head = orjson.loads(encoded)
-    whole = os.path.getsize(path) == base + head["bytes"]
-    if not whole or xxhash.xxh3_64_hexdigest(memoryview(mapped)[base:]) != head["digest"]:
-        raise ModelError(f"{path}: the n-gram tables are cut short or damaged; copy or build them again")
-    arrays = {
-        name: np.frombuffer(mapped, dtype=kind, count=head["arrays"][name][1], offset=base + head["arrays"][name][0])
-        for name, kind in _TYPES.items()
-    }
-    form = TextForm(**head["form"]) if "form" in head else None
-    return Tables(order=head["order"], ngrams=tuple(head["ngrams"]), form=form, **arrays)

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.models.retrieval.bm25 import K1, B, inverse_document_frequency, word_weights
-from curate.text.batch import TextBatch, Words
+from curate.text.batch import TextBatch
 from curate.text.native import Chars, Floats, Ints, Keys
+from curate.text.spans import Words
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from curate.core.dataset import Dataset, Manifest
 from curate.core.digest import Plain
-from curate.report.summary import Funnel
+from curate.core.funnel import Funnel
 from curate.steps.release.provenance import models_of
 from curate.steps.release.write import DEFAULT, REJECTED, Written
 

@@ -22,8 +22,8 @@ from curate.core.config import BadValue, Path, validate
 from curate.core.dataset import Dataset, Manifest
 from curate.core.digest import Plain
 from curate.core.errors import RunError
+from curate.core.funnel import funnel
 from curate.core.step import Job, Receipt, Result, StepConfig
-from curate.report.summary import funnel
 from curate.steps.release.card import Facts, render_card
 from curate.steps.release.leaks import refuse_leaks
 from curate.steps.release.parquet import Entry, file_hash

@@ -22,7 +22,7 @@ import numpy as np
 from curate.core.errors import ModelError
 from curate.core.files import ModelFile
 from curate.models.fasttext.file import local_model
-from curate.models.ngram import load
+from curate.models.ngram.load import load
 from curate.models.ngram.text_form import SENTENCEPIECE, NormaliserName, TextForm, TokeniserName, card_path, read_form
 from curate.models.ngram.words import FormWords, form_words
 from curate.steps.score.scorer import Columns, Scorer
@@ -56,7 +56,7 @@ def perplexity(
     A text without a token has a null perplexity and 0 tokens. A perplexity above 10^308 is 10^308.
 
     Args:
-        model: an ARPA file, the tables that `curate.models.ngram.build_tables` makes of one, or a KenLM binary
+        model: an ARPA file, the tables that `build_tables` makes of one, or a KenLM binary
             (which alone needs the package `kenlm`). The tables, or `<model>.json` beside the others, say how text is
             prepared.
         normaliser: what a text goes through first; needed where the model does not say.

@@ -20,9 +20,9 @@ from curate.core import files
 from curate.core.errors import ModelError
 from curate.core.files import ModelFile
 from curate.steps.score.scorer import Columns, Scorer
-from curate.text.batch import Ints, TextBatch
+from curate.text.batch import TextBatch
 from curate.text.columns import column, names
-from curate.text.native import Keys
+from curate.text.native import Ints, Keys
 from curate.text.rules.url import HOST, URL, WORD, Lists, keys_of, scan
 
 # Why a URL is listed, in the order in which the lists are asked.

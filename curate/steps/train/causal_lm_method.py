@@ -13,10 +13,9 @@ from curate.core.config import RESOURCE
 from curate.core.files import ModelFile
 from curate.core.step import Job, Receipt, Result
 from curate.models.device import Device
-from curate.models.fasttext.train import Trained
 from curate.models.lm.pretrain import MIN_VOCABULARY, train_causal_lm
-from curate.models.lm.save import trained_result
-from curate.steps.train.method import Method, Sources, datasets, roles, shard_batches
+from curate.models.trained import Trained
+from curate.steps.train.method import Method, Sources, datasets, roles, shard_batches, trained_result
 
 # With arguments that the fields below have checked.
 TRAIN: Callable[..., Trained] = train_causal_lm

@@ -18,7 +18,7 @@ from curate.core.files import ModelFile
 from curate.core.step import Job, Receipt, Result
 from curate.models.device import Device
 from curate.models.encoder.fit_pair_head import CARD, MODEL, Pair, train_entailment
-from curate.models.fasttext.train import Trained
+from curate.models.trained import Trained
 from curate.steps.train.method import Method, Sources, datasets, result, roles
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +24,7 @@ from curate.core.dataset import Dataset
 from curate.core.digest import Plain
 from curate.core.shards import read_shard
 from curate.core.step import Job, Result
+from curate.models.lm.save import CARD, CSV, MODEL, SVG
 from curate.text.batch import TextBatch
 
 Sources = str | list[str]
@@ -94,3 +96,10 @@ def result(job: Job, model: str, card: Mapping[str, Plain], names: Sequence[str]
     """The result of a job that wrote a model: the model's name, its card, and the hashes of its files."""
     hashes = {name: files.content_hash(files.join(job.folder, name)) for name in names}
     return Result(details={"model": model, "card": dict(card)}, files=hashes)
+
+
+def trained_result(job: Job) -> Result:
+    """The result of a job whose worker called `write_trained` for the job's folder."""
+    card: dict[str, Plain] = orjson.loads(files.read_bytes(files.join(job.folder, CARD)))
+    names = sorted(each.name for each in files.list_inputs(files.join(job.folder, MODEL)))
+    return result(job, MODEL, card, [*(f"{MODEL}/{name}" for name in names), CARD, CSV, SVG])

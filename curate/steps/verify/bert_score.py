@@ -33,7 +33,7 @@ from curate.core.errors import ConfigError
 from curate.core.files import ModelFile
 from curate.models.device import Device, threads
 from curate.models.encoder.encoder import Encoder, load_encoder
-from curate.models.lm.states import TokenStates, token_states
+from curate.models.encoder.states import TokenStates, token_states
 from curate.steps.verify.batch import PARENTS, Columns, Verifier, VerifyBatch
 from curate.steps.verify.reference import REFERENCE
 from curate.steps.verify.similarity import DECIMALS, filled, positive

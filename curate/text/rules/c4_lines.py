@@ -31,10 +31,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.text.batch import Bytes, Ints, TextBatch
+from curate.text.batch import TextBatch
 from curate.text.bitmaps import BLANK, BREAK, bitmaps, count_runs, next_clear, next_set, trimmed
 from curate.text.columns import column, names
-from curate.text.native import Keys, kernel
+from curate.text.native import Bytes, Ints, Keys, kernel
 from curate.text.rules.c4_scan import (
     HAS_BRACE,
     HAS_JAVASCRIPT,

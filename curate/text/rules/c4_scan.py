@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.text.batch import Bytes
 from curate.text.bitmaps import BLANK, PHRASE, next_set, previous_set
-from curate.text.native import Keys, kernel
+from curate.text.native import Bytes, Keys, kernel
 
 LONGEST_WORD = 1000  # characters
 

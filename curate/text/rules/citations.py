@@ -12,8 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from curate.text.batch import Bytes, Ints
-from curate.text.native import kernel
+from curate.text.native import Bytes, Ints, kernel
 
 Number = TypeVar("Number", bound=np.generic)
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from curate.text.batch import TextBatch, Words
+from curate.text.batch import TextBatch
 from curate.text.native import Bytes, Ints, Keys, Props, kernel
 from curate.text.props import DIGIT, LETTER, PROPS, TERMINAL, UPPER
 from curate.text.rules.marks import NEMO, bullet, ellipsis_sign, ends_in_dots
+from curate.text.spans import Words
 from curate.text.utf8 import decode, decode_before, is_space
 
 (
