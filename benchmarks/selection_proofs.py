@@ -2,8 +2,8 @@
 
     python -m benchmarks.selection_proofs ../shared
 
-From the root of the repository, with the extra `neural`. The settings are those of `tests/select/influence.py`, in
-full: steps of training against predicted changes of loss; wrong answers found by self-influence; planted rows found
+From the root of the repository, with the extra `neural`. The settings are those of `tests/steps/select/influence.py`,
+in full: steps of training against predicted changes of loss; wrong answers found by self-influence; planted rows found
 by `less`, with each optimizer's mode and kind of store; and 100 trainings on random halves of a pool. About five
 minutes on one core.
 """
@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from tests.select import influence
-from tests.select.influence import Planted
+from tests.steps.select import influence
+from tests.steps.select.influence import Planted
 
 # Optimizer, kind of store, and how many pools.
 PLANTED = [("less", "int8", 10), ("adam", "int8", 5), ("none", "int8", 5), ("less", "float16", 5), ("less", "sign", 5)]

@@ -22,7 +22,7 @@ settings.load_profile("curate")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What neural models stand on is tested first: where that is at fault, many others are for the same reason."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/neural/test_products.py"))
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/models/test_products.py"))
 
 
 @pytest.fixture(scope="session")

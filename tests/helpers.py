@@ -18,6 +18,9 @@ from curate.core.shards import ShardWriter
 from curate.core.step import Job, Result, Step, execute
 from curate.models.device import reproducibility
 
+# Of the checkout.
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def dataset(folder: Path, *shards: Mapping[str, Sequence[object]] | pa.Table, kind: str = "read") -> Dataset:
     """A finished dataset with the shards given; `id` and `source` are made when missing."""

@@ -21,7 +21,7 @@ from curate.steps.release.verify import verify
 from curate.steps.train.method import texts
 from tests.helpers import rows, run_step, tree
 from tests.pipelines import run_yaml
-from tests.select.pools import pool
+from tests.steps.select.pools import pool
 
 CHATS: list[Conversation] = [
     (Turn("user", "Hi"), Turn("assistant", "Write to jo@example.org or ann@example.org.")),

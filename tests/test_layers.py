@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.text import kernels_key
+from tests.helpers import ROOT
 from tools.imports import circles, module_graph, modules, room_graph, room_of
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 # From the ground up; the rooms of one floor do not know each other.

@@ -16,7 +16,7 @@ from curate.steps.train.dsir import count_texts, log_weights, write_model
 from curate.text.batch import TextBatch
 from curate.text.rules.hashed_ngrams import HashedNgrams
 from tests.conformance.published import rows
-from tests.train.test_dsir import column
+from tests.steps.train.test_dsir import column
 
 
 def test_the_published_buckets_of_alice() -> None:

@@ -20,11 +20,10 @@ from curate.generate.budget import Caps, Purse, lend
 from curate.generate.ledger import Amount, Attempt, Ledger, spent_in
 from curate.generate.request import Completion, Request
 from tests.generate.asking import PRICES, asking, attempts, chat, free_port, means, prompt, saying, states
+from tests.helpers import ROOT
 from tests.llm.asking import client
 from tests.llm.faults import Faults
 from tests.llm.server import Server, serve
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 async def ask_all(path: Path, url: str, requests: list[Request], **options: object) -> list[Completion]:

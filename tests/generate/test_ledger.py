@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from curate.core.errors import RunError
 from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger, entries, spent_in
 from tests.generate.asking import PRICE, PRICES, asking, attempts, chat, means, states
+from tests.helpers import ROOT
 from tests.llm.faults import Faults
 from tests.llm.server import serve
 
-ROOT = Path(__file__).resolve().parents[2]
 WORST = Amount(270_000_000, 500, 1)
 amounts = st.builds(Amount, *[st.integers(0, 2**60)] * 3)
 

@@ -27,8 +27,8 @@ from typing import Any
 from curate.core import bits
 from curate.kinds import KINDS
 from curate.pipeline import Pipeline
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 IDENTITIES = Path(__file__).parent / "identities.json"
 RUNS = Path(__file__).parent / "runs.json"
 PIPELINES = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if "\nsteps:" in path.read_text()]

@@ -18,12 +18,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.helpers import tree
+from tests.helpers import ROOT, tree
 from tests.llm.server import serve
-from tests.synthesize.chaos import answer
+from tests.steps.synthesize.chaos import answer
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:

@@ -6,7 +6,6 @@ import hashlib
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers import ROOT
 from tests.llm.answers import Body, digest, pieces, prompt_tokens
 from tests.llm.asking import ASKED, PRICES, TWELVE, ask, serving
 
@@ -197,8 +197,7 @@ def fetch(url: str, data: bytes | None = None) -> bytes:
 
 def test_a_process_prints_its_url_shows_its_bill_and_ends_with_its_input() -> None:
     command = [sys.executable, "-m", "tests.llm.server", "--price", "small=0.15,0.60", "--seconds", "60"]
-    root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         url = process.stdout.readline().strip()
         base = url.removesuffix("/v1")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import tree
+from tests.helpers import ROOT, tree
 
-QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart"
+QUICKSTART = ROOT / "configs" / "quickstart"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from types import ModuleType
 
 import pytest
 
-QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart"
+from tests.helpers import ROOT
+
+QUICKSTART = ROOT / "configs" / "quickstart"
 DOCUMENTS = 500
 
 

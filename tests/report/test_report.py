@@ -10,7 +10,7 @@ import pytest
 from curate.core.dataset import Dataset
 from curate.report.build import build_report
 from tests.helpers import dataset
-from tests.release.small import HOSTILE, RULES, Small, small_run, texts, write_inputs
+from tests.steps.release.small import HOSTILE, RULES, Small, small_run, texts, write_inputs
 
 
 class Page(HTMLParser):

@@ -32,7 +32,7 @@ from curate.steps.select.step import VERSION, parse, run
 from curate.steps.select.targets import Targeted
 from tests.helpers import rows
 from tests.report.test_report import Page, funnel, section
-from tests.select.pools import beside, dolly, flan, pool
+from tests.steps.select.pools import beside, dolly, flan, pool
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)>'
 

@@ -23,7 +23,7 @@ from curate.report.students import students
 from curate.report.synthesis import EACH, FAMILIES, Synthesized, synthesis
 from tests.helpers import dataset, rows
 from tests.report.test_report import Page, funnel, section
-from tests.test_summary_made import HOSTILE, fates, made_run
+from tests.report.test_summary import HOSTILE, fates, made_run
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 import curate.text
 from curate.warm import warm
+from tests.helpers import ROOT
 
 PREPARE = """
 import gc
@@ -47,7 +48,7 @@ def start(script: str, **environment: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         env={**os.environ, **environment},
     )
 
