@@ -12,41 +12,9 @@ command of a laptop, `curate run CONFIG`, gives the same bytes.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from curate.core import bits
-from curate.core.engine import Resources
-from curate.core.engine.ray import RayEngine
-from curate.core.errors import CurateError
-from curate.core.progress import Progress
-from curate.pipeline import Pipeline
-from curate.report.summary import summary_lines
-
-
-def main() -> int:
-    """Parse the command line, run, print what became of the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="the pipeline, a YAML file")
-    parser.add_argument("--root", required=True, help="where runs are kept: a folder that all nodes share")
-    parser.add_argument("--workers", type=int, help="actors; all cores of the cluster by default")
-    parser.add_argument("--replay", action="store_true", help="ask no model: recorded answers alone")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
-    parser.add_argument("--bits", choices=["machine", "portable"], help="of neural models, as for `curate run`")
-    args = parser.parse_args()
-    bits.restart_if_needed(args.bits)
-    resources = Resources(workers=args.workers, bits=args.bits)
-    try:
-        pipeline = Pipeline.load(args.config, args.set)
-        engine = RayEngine("auto")
-        with Progress("plain") as progress:
-            outputs = pipeline.run(args.root, engine, resources, progress, replay=args.replay)
-    except CurateError as error:
-        print(f"synthesize: {error}", file=sys.stderr)
-        return error.exit_code
-    print("\n".join(summary_lines(outputs)))
-    return 0
-
+from curate.cli.job import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__))

@@ -7,9 +7,10 @@ with lock("runs/demo"):
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
 
 from curate.core import files
 from curate.core.errors import ConfigError
@@ -27,15 +28,12 @@ def lock(folder: str) -> Iterator[None]:
     if files.is_remote(folder):
         yield
         return
-    handle = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    held = FileLock(os.path.join(folder, ".lock"), mode=0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{folder}: another run is at work here; wait for it, or choose another --root") from None
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
+        held.acquire(blocking=False)
+    except Timeout:
+        raise ConfigError(f"{folder}: another run is at work here; wait for it, or choose another --root") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        held.release()

@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.large_string())]))
-ROLES = ("system", "user", "assistant", "tool")
 ANSWERS = "assistant"
 Part = Literal["text", "question", "answer"]
 PARTS: tuple[Part, ...] = ("text", "question", "answer")

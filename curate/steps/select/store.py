@@ -14,7 +14,6 @@ feature is all zeros, and its reason stands in the dataset's column `reason`.
 
 from __future__ import annotations
 
-import bisect
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -195,10 +194,6 @@ class Store:
             products(codes, scales * self.weights, tiles, sums)
             sums[~self._map(name, "norm")[some].any(axis=1)] = np.nan
             yield where, sums[:, :count]
-
-    def piece_of(self, row: int) -> str:
-        """The name of the piece that holds a row."""
-        return self._names[bisect.bisect_right(self._ends, row)]
 
     def _places(self, rows: Ints, most: int) -> Iterator[tuple[Ints, str, slice | Ints]]:
         """Where rows lie, a block at a time: their positions in `rows`, the piece, and their places there."""

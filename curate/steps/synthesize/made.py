@@ -22,7 +22,6 @@ from curate.generate.request import TokenLogprob
 
 # accepted: rows were made. rejected: none was, for a reason. failed: an endpoint had no answer. skipped: no money.
 State = Literal["accepted", "rejected", "failed", "skipped"]
-STATES: tuple[State, ...] = ("accepted", "rejected", "failed", "skipped")
 FATES = "fates"
 
 _TOP = pa.list_(pa.struct([("token", pa.string()), ("logprob", pa.float64())]))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from curate.core.dataset import Dataset
 from curate.steps.select import facility_location
-from curate.steps.select.duplicates import near_duplicates
 from curate.steps.select.facility_location import nearest_neighbours
 from curate.steps.select.pool import Floats
 from tests.helpers import rows
@@ -108,13 +107,3 @@ def test_quotas_and_sums_are_filled_exactly(
     by_sum = found("sum", budget={"sum": "tokens", "limit": float(limit)})
     spent = sum(3 + int(each) % 7 for each in by_sum)
     assert spent <= limit and all(spent + 3 + i % 7 > limit for i in range(30) if f"{i:05d}" not in by_sum)
-
-
-def test_near_duplicates_are_rows_with_another_one_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = random_vectors(1, 50, 16)
-    vectors[40:] = vectors[:10] + 0.01
-    units = unit(vectors).astype(np.float32)
-    assert near_duplicates(units) == pytest.approx(20 / 50)
-    assert near_duplicates(units[:40]) == 0 == near_duplicates(units[:0])
-    monkeypatch.setattr("curate.steps.select.duplicates._BLOCK", 9)
-    assert near_duplicates(units) == pytest.approx(20 / 50)
