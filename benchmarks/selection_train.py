@@ -14,9 +14,9 @@ import orjson
 from curate.core.chat.messages import Turn
 from curate.models.device import threads
 from curate.models.lm.chat_encode import ChatEncoder, Encoded, load_chat_encoder
-from curate.models.lm.finetune import finetune_rows
-from curate.models.lm.finetune_data import Row
-from curate.models.lm.finetune_loop import Tuning, mean_loss
+from curate.models.lm.finetune.data import Row
+from curate.models.lm.finetune.loop import Tuning, mean_loss
+from curate.models.lm.finetune.train import finetune_rows
 from curate.models.lm.folder import load_causal_lm
 
 Losses = dict[str, float]

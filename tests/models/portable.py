@@ -24,8 +24,8 @@ from curate.models.encoder.encoder import load_encoder
 from curate.models.encoder.fit_head import _solve
 from curate.models.encoder.head import Settings
 from curate.models.lm.chat_encode import load_chat_encoder
-from curate.models.lm.finetune_data import Row
-from curate.models.lm.finetune_loop import Tuning, fit
+from curate.models.lm.finetune.data import Row
+from curate.models.lm.finetune.loop import Tuning, fit
 from curate.models.lm.folder import load_causal_lm
 from curate.models.lm.lora import Lora, trained
 from curate.models.lm.windows import token_losses

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from curate.models.lm.pretrain_loop import Point
+from curate.models.lm.pretrain.loop import Point
 
 Row = Mapping[str, int | float | None]
 COLUMNS = ("step", "tokens", "train_loss", "held_out_loss", "held_out_bits_per_byte")

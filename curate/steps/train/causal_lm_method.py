@@ -13,7 +13,7 @@ from curate.core.config import RESOURCE
 from curate.core.files import ModelFile
 from curate.core.step import Job, Receipt, Result
 from curate.models.device import Device
-from curate.models.lm.pretrain import MIN_VOCABULARY, train_causal_lm
+from curate.models.lm.pretrain.train import MIN_VOCABULARY, train_causal_lm
 from curate.models.trained import Trained
 from curate.steps.train.method import Method, Sources, datasets, roles, shard_batches, trained_result
 

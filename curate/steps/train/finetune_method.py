@@ -21,9 +21,9 @@ from curate.core.rows.kept import KeptShard, find_shards
 from curate.core.step import Job, Receipt, Result
 from curate.models.device import Device
 from curate.models.lm.chat_encode import TEMPLATES
-from curate.models.lm.finetune import train_finetune
-from curate.models.lm.finetune_data import sample_rows
-from curate.models.lm.finetune_loop import Tuning
+from curate.models.lm.finetune.data import sample_rows
+from curate.models.lm.finetune.loop import Tuning
+from curate.models.lm.finetune.train import train_finetune
 from curate.models.trained import Trained
 from curate.steps.train.method import Method, Sources, datasets, roles, trained_result
 

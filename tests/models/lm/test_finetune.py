@@ -27,12 +27,12 @@ from curate.core.engine.local import LocalEngine
 from curate.core.errors import ConfigError, ModelError, RunError
 from curate.core.progress import Progress
 from curate.core.step import Step, execute
-from curate.models.lm import finetune_loop
 from curate.models.lm.chat_encode import ChatEncoder, load_chat_encoder
 from curate.models.lm.checkpoints import load_checkpoint, model_hash, read_checkpoints
-from curate.models.lm.finetune import finetune_rows
-from curate.models.lm.finetune_data import Row, encode_rows
-from curate.models.lm.finetune_loop import Epoch, Tuning, fit, mean_loss, row_losses
+from curate.models.lm.finetune import loop
+from curate.models.lm.finetune.data import Row, encode_rows
+from curate.models.lm.finetune.loop import Epoch, Tuning, fit, mean_loss, row_losses
+from curate.models.lm.finetune.train import finetune_rows
 from curate.models.lm.folder import load_model, read_config
 from curate.models.lm.lora import Lora, merge, trained, wrap
 from curate.steps.train.step import VERSION, parse, run
@@ -264,7 +264,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(
 ) -> None:
     docs = pool(tmp_path / "docs", dolly(shared, 10))
     whole = tune(tmp_path / "whole", {"docs": docs}, folder, checkpoint_every=1)
-    learn, done = finetune_loop._learn, []
+    learn, done = loop._learn, []
 
     def stop(*args: object) -> float:
         done.append(len(done))
@@ -272,7 +272,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
         return learn(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(finetune_loop, "_learn", stop)
+    monkeypatch.setattr(loop, "_learn", stop)
     with pytest.raises(KeyboardInterrupt):
         tune(tmp_path / "again", {"docs": docs}, folder, checkpoint_every=1)
     again = tune(tmp_path / "again", {"docs": docs}, folder, checkpoint_every=1)
@@ -285,15 +285,15 @@ def test_a_killed_training_goes_on_to_the_same_bytes(shared: Path, tmp_path: Pat
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from curate.steps.train import finetune_loop
+from curate.models.lm.finetune import loop
 from tests.models.lm.test_finetune import tune
 from tests.steps.select.pools import dolly, pool
-save = finetune_loop.save_state
+save = loop.save_state
 def killed(*args):
     save(*args)
     if int(args[-1]["step"]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-finetune_loop.save_state = killed
+loop.save_state = killed
 at = Path(sys.argv[1])
 docs = pool(at / "docs", dolly(Path({str(shared)!r}), 10))
 tune(at, {{"docs": docs}}, {folder!r}, checkpoint_every=1)

@@ -16,9 +16,9 @@ import zstandard
 
 from curate.core.engine import Resources
 from curate.core.errors import ConfigError, RunError
-from curate.models.lm import pretrain_loop
-from curate.models.lm.pretrain import train_causal_lm
-from curate.models.lm.pretrain_data import END, Blocks, train_tokenizer
+from curate.models.lm.pretrain import loop
+from curate.models.lm.pretrain.data import END, Blocks, train_tokenizer
+from curate.models.lm.pretrain.train import train_causal_lm
 from curate.steps.score.causal_lm import causal_lm
 from curate.text.batch import TextBatch
 from tests.helpers import tree
@@ -50,15 +50,15 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(
     tmp_path: Path, texts: Texts, stopped_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_causal_lm(texts, str(tmp_path / "whole"), **TINY, **BUDGET)
-    rate, done = pretrain_loop.Schedule.rate, []
+    rate, done = loop.Schedule.rate, []
 
-    def stop(schedule: pretrain_loop.Schedule, step: int) -> float:
+    def stop(schedule: loop.Schedule, step: int) -> float:
         done.append(step)
         if len(done) == stopped_at + 1:
             raise KeyboardInterrupt
         return rate(schedule, step)
 
-    monkeypatch.setattr(pretrain_loop.Schedule, "rate", stop)
+    monkeypatch.setattr(loop.Schedule, "rate", stop)
     go = {"scratch": str(tmp_path / "scratch"), "checkpoint_every": 3}
     with pytest.raises(KeyboardInterrupt):
         train_causal_lm(texts, str(tmp_path / "again"), **TINY, **BUDGET, **go)
@@ -104,13 +104,13 @@ def test_the_cards_loss_is_what_the_scorer_finds(tmp_path: Path, texts: Texts) -
 
 
 def _held_out(text: str) -> bool:
-    from curate.models.lm.pretrain_data import split_texts
+    from curate.models.lm.pretrain.data import split_texts
 
     return bool(split_texts([("", text)], held_out=BUDGET["held_out"], seed=0).held_out)
 
 
 def test_equal_texts_are_on_one_side_of_the_split(texts: Texts) -> None:
-    from curate.models.lm.pretrain_data import split_texts
+    from curate.models.lm.pretrain.data import split_texts
 
     copies = [(f"copy-{id_}", text) for id_, text in texts]
     split = split_texts([*texts, *copies, ("empty", "")], held_out=0.5, seed=3)
@@ -212,15 +212,15 @@ def test_a_pipeline_that_was_stopped_in_the_training_goes_on(
     text = PIPELINE.format(folder=tmp_path, device="cpu")
     text = text[: text.index("  scores:")].replace("device: cpu", "checkpoint_every: 3")
     run_yaml(tmp_path / "whole", text)
-    rate, done = pretrain_loop.Schedule.rate, []
+    rate, done = loop.Schedule.rate, []
 
-    def stop(schedule: pretrain_loop.Schedule, step: int) -> float:
+    def stop(schedule: loop.Schedule, step: int) -> float:
         done.append(step)
         if len(done) == 6:
             raise KeyboardInterrupt
         return rate(schedule, step)
 
-    monkeypatch.setattr(pretrain_loop.Schedule, "rate", stop)
+    monkeypatch.setattr(loop.Schedule, "rate", stop)
     with pytest.raises(KeyboardInterrupt):
         run_yaml(tmp_path / "again", text)
     run_yaml(tmp_path / "again", text)

@@ -19,12 +19,12 @@ import torch
 from curate.core.chat.messages import Conversation, Turn
 from curate.core.dataset import Dataset
 from curate.models.lm.chat_encode import Encoded, load_chat_encoder
-from curate.models.lm.finetune import finetune_rows
-from curate.models.lm.finetune_data import Row
-from curate.models.lm.finetune_loop import Tuning, row_losses
+from curate.models.lm.finetune.data import Row
+from curate.models.lm.finetune.loop import Tuning, row_losses
+from curate.models.lm.finetune.train import finetune_rows
 from curate.models.lm.folder import load_causal_lm
 from curate.models.lm.lora import Lora
-from curate.models.lm.pretrain import train_causal_lm
+from curate.models.lm.pretrain.train import train_causal_lm
 from curate.models.stats import auroc
 from curate.steps.select.store import Store
 from tests.pipelines import run_yaml

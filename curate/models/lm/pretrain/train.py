@@ -25,8 +25,8 @@ from curate.models.device import Device, choose, deterministic, require
 from curate.models.lm.batching import grain_of
 from curate.models.lm.folder import LanguageModel, Tokenizer, check_folder, encode, load_tokenizer
 from curate.models.lm.loss_curve import curve_rows
-from curate.models.lm.pretrain_data import Blocks, Split, head, pack, split_texts, train_tokenizer
-from curate.models.lm.pretrain_loop import Point, Schedule, Shape, Trainable, fit, new_model
+from curate.models.lm.pretrain.data import Blocks, Split, head, pack, split_texts, train_tokenizer
+from curate.models.lm.pretrain.loop import Point, Schedule, Shape, Trainable, fit, new_model
 from curate.models.lm.save import MODEL, write_trained
 from curate.models.lm.windows import token_losses
 from curate.models.trained import Trained

@@ -28,7 +28,7 @@ from curate.core.config import Model
 from curate.core.errors import RunError
 from curate.models.device import deterministic, product_rows, threads
 from curate.models.lm.batching import batches, grain_of
-from curate.models.lm.finetune_data import Row
+from curate.models.lm.finetune.data import Row
 from curate.models.lm.folder import Config, context_of
 from curate.models.lm.lora import Lora, trained, wrap
 from curate.models.lm.training_state import CHECKPOINT, load_state, save_state

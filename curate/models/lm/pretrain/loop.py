@@ -19,7 +19,7 @@ import numpy as np
 
 from curate.core import files
 from curate.models.lm.folder import Model
-from curate.models.lm.pretrain_data import Blocks
+from curate.models.lm.pretrain.data import Blocks
 from curate.models.lm.training_state import CHECKPOINT, load_state, save_state
 
 if TYPE_CHECKING:

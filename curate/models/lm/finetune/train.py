@@ -24,8 +24,8 @@ from curate.core.files import join
 from curate.models.device import Device, choose, require
 from curate.models.lm.chat_encode import TEMPLATES, load_chat_encoder
 from curate.models.lm.checkpoints import Checkpoint, model_hash, write_checkpoint
-from curate.models.lm.finetune_data import Row, Split, encode_rows
-from curate.models.lm.finetune_loop import Epoch, Point, Tuning, fit, mean_loss
+from curate.models.lm.finetune.data import Row, Split, encode_rows
+from curate.models.lm.finetune.loop import Epoch, Point, Tuning, fit, mean_loss
 from curate.models.lm.folder import Config, Tokenizer, check_folder, load_model, read_config, told
 from curate.models.lm.lora import merge, trained
 from curate.models.lm.loss_curve import Row as CurveRow

@@ -1,0 +1,1 @@
+"""Fine-tuning of a causal language model on conversations."""
