@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ModelError
-from curate.models.device import Device, choose, require, threads
+from curate.models.device import Device, choose, threads
 from curate.models.lm.batching import LANES, padded, shaped_batches
-from curate.models.lm.folder import Tokenizer, check_folder, context_of, load_model, load_tokenizer, read_config, told
+from curate.models.lm.folder import Tokenizer, context_of, load_whole
 
 if TYPE_CHECKING:
     import torch
@@ -107,12 +107,8 @@ def load_classifier(path: str, *, device: Device) -> Classifier:
     Raises:
         ModelError: the folder is not safe or not whole, or holds another kind of model.
     """
-    require()
-    path = check_folder(path)
-    with told(path):
-        config = read_config(path)
-        model = cast(_Model, load_model(path, config, "SequenceClassification"))
-        tokenizer = load_tokenizer(path)
+    path, config, loaded, tokenizer = load_whole(path, "SequenceClassification")
+    model = cast(_Model, loaded)
     known = cast(_Config, config)
     # Some count two more positions than they have: their tokenizer knows.
     limits = (context_of(config), cast(_Limited, tokenizer).model_max_length)

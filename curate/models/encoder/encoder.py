@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ModelError
-from curate.models.device import Device, choose, require, threads
+from curate.models.device import Device, choose, threads
 from curate.models.lm.batching import batches, grain_of
-from curate.models.lm.folder import Tokenizer, check_folder, context_of, load_model, load_tokenizer, read_config, told
+from curate.models.lm.folder import Tokenizer, context_of, load_whole
 
 if TYPE_CHECKING:
     import torch
@@ -116,12 +116,8 @@ def load_encoder(path: str, *, context: int, device: Device) -> Encoder:
     Raises:
         ModelError: the folder is not safe or not whole, or holds another kind of model.
     """
-    require()
-    path = check_folder(path)
-    with told(path):
-        config = read_config(path)
-        model = cast(_Model, load_model(path, config, ""))
-        tokenizer = load_tokenizer(path)
+    path, config, loaded, tokenizer = load_whole(path, "")
+    model = cast(_Model, loaded)
     where = choose(device)
     width = getattr(config.get_text_config(), "hidden_size", None)
     if not isinstance(width, int):

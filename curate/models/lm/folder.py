@@ -201,8 +201,8 @@ def read_json(path: str) -> dict[str, object]:
     return found
 
 
-def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
-    """Load a causal language model and its tokenizer, in float32.
+def load_whole(path: str, kind: Kind) -> tuple[str, Config, object, Tokenizer]:
+    """The checked folder of a model, its config, the model in float32 (`kind` as for `load_model`), its tokenizer.
 
     Raises:
         ModelError: the folder is not safe or not whole, or holds another kind of model.
@@ -211,8 +211,17 @@ def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
     path = check_folder(path)
     with told(path):
         config = read_config(path)
-        model = cast(Model, load_model(path, config, "CausalLM"))
-        tokenizer = load_tokenizer(path)
+        return path, config, load_model(path, config, kind), load_tokenizer(path)
+
+
+def load_causal_lm(path: str, *, device: Device) -> LanguageModel:
+    """Load a causal language model and its tokenizer, in float32.
+
+    Raises:
+        ModelError: the folder is not safe or not whole, or holds another kind of model.
+    """
+    path, config, loaded, tokenizer = load_whole(path, "CausalLM")
+    model = cast(Model, loaded)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(f"{path}: {len(tokenizer)} tokens in its tokenizer, {rows} in its model; get both again")

@@ -17,18 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ModelError
-from curate.models.device import Device, choose, require, threads
+from curate.models.device import Device, choose, threads
 from curate.models.lm.batching import grain_of, padded, shaped_batches
-from curate.models.lm.folder import (
-    Output,
-    Tokenizer,
-    check_folder,
-    context_of,
-    load_model,
-    load_tokenizer,
-    read_config,
-    told,
-)
+from curate.models.lm.folder import Output, Tokenizer, context_of, load_whole, read_config, told
 
 if TYPE_CHECKING:
     import torch
@@ -134,12 +125,8 @@ def load_seq2seq(path: str, *, context: int | None, device: Device) -> Seq2Seq:
     Raises:
         ModelError: the folder is not safe or not whole, holds another kind of model, or reads less.
     """
-    require()
-    path = check_folder(path)
-    with told(path):
-        config = read_config(path)
-        model = cast(_Model, load_model(path, config, "Seq2SeqLM"))
-        tokenizer = load_tokenizer(path)
+    path, config, loaded, tokenizer = load_whole(path, "Seq2SeqLM")
+    model = cast(_Model, loaded)
     start = getattr(config, "decoder_start_token_id", None)
     if not isinstance(start, int):
         raise ModelError(f"{path}: its config.json has no decoder_start_token_id; get the model again")
