@@ -31,15 +31,13 @@ import orjson
 import zstandard
 
 from curate.models.encoder.encoder import load_encoder
-from curate.models.stats import auroc
+from curate.models.stats import Interval, auroc, bootstrap
 from curate.steps.route.curves import (
     Costs,
     Curve,
-    Interval,
     Pairs,
     apgr,
     band,
-    bootstrap,
     cascade,
     cost_at_quality,
     oracle,
@@ -139,7 +137,14 @@ def bounds() -> list[Policy]:
 
 def line(policy: Policy, pairs: Pairs, groups: Ints) -> str:
     """A policy's costs, what it saves against a random mix at 80%, and its APGR, each with its interval."""
-    groups = groups if policy.groups is None else policy.groups
+    members = members_of(groups if policy.groups is None else policy.groups)
+
+    def interval(measure: Callable[[Pairs, Ints], float]) -> Interval:
+        def drawn(some: Ints) -> float:
+            rows = np.concatenate([members[each] for each in some])
+            return measure(pairs.take(rows), rows)
+
+        return bootstrap(drawn, len(members))
 
     def cost(part: float) -> Callable[[Pairs, Ints], float]:
         return lambda some, rows: (
@@ -153,12 +158,18 @@ def line(policy: Policy, pairs: Pairs, groups: Ints) -> str:
     def area(some: Pairs, rows: Ints) -> float:
         return apgr(policy.curve(some, rows), some)
 
-    cells = [shown(bootstrap(pairs, cost(part), groups=groups), 1) for part in RECOVERED]
-    gained = bootstrap(pairs, area, groups=groups)
+    cells = [shown(interval(cost(part)), 1) for part in RECOVERED]
+    gained = interval(area)
     reliable = "" if policy.auroc is None else f"{policy.auroc:.3f}"
     verdict = "" if policy.auroc is None or math.isnan(gained.low) else "yes" if gained.low > 0.5 else "**no**"
-    cells += [shown(bootstrap(pairs, saved, groups=groups), 0), shown(gained, 2)]
+    cells += [shown(interval(saved), 0), shown(gained, 2)]
     return f"| {policy.name} | {reliable} | {' | '.join(cells)} | {verdict} |"
+
+
+def members_of(groups: Ints) -> list[Ints]:
+    """The rows of each group, which are drawn together."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
 def shown(found: Interval, digits: int) -> str:

@@ -28,7 +28,7 @@ FLOORS = (
 BETWEEN_STEPS = {
     ("route", "synthesize"): "a replay asks a cascade's models as the cascade would",
     ("route", "verify"): "answers are compared by the numbers in them",
-    ("student", "route"): "a student is measured by the same intervals, on the features of a router",
+    ("student", "route"): "a student learns on the features of a router",
     ("synthesize", "verify"): "answers are filtered by the functions that verify rows",
     ("verify", "clean"): "personal data is found by the cleaner that redacts it",
     ("weak", "verify"): "some labelers are verifiers",

@@ -27,11 +27,13 @@ from curate.core.errors import ModelError
 from curate.core.files import atomic_output, join
 from curate.models.encoder.encoder import Embeddings
 from curate.models.lm.folder import local_folder
+from curate.models.stats import softmax
 
 Array = npt.NDArray[np.float64]
 LABELS = ("entailment", "neutral", "contradiction")
 SETTINGS, WEIGHTS, ENCODER = "entailment.json", "entailment.safetensors", "encoder"
 WORD_FEATURES = 7
+DECIMALS = 6  # of a probability
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _NEGATIONS = frozenset(
     ["no", "not", "nobody", "none", "never", "nothing", "nowhere", "neither", "nor", "without", "cannot"]
@@ -56,14 +58,7 @@ class PairHead:
         """Those of each label, (pairs, labels), rounded to 6 decimals; NaN where a feature is."""
         # Row by row, as the bits of a matrix product may depend on how many rows it has.
         logits = np.array([self.weight @ row + self.bias for row in pairs]).reshape(len(pairs), len(LABELS))
-        return softmax(logits)
-
-
-def softmax(logits: Array) -> Array:
-    """The probabilities of each row, rounded to 6 decimals."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    found: Array = np.round(powers / powers.sum(1, keepdims=True), 6)
-    return found
+        return np.round(softmax(logits), DECIMALS)
 
 
 def feature_count(width: int) -> int:

@@ -2,7 +2,7 @@
 
 learnt = Learnt(hashed_features(prompts).astype(np.float32), good, id_hashes(ids))
 chance = cross_fit(learnt, hashed=True, method="logistic")      # of each prompt, by a fit on the others' folds
-auroc(chance, good)                                             # Interval(value=0.71, low=0.68, high=0.74)
+auroc_interval(chance, good)                                    # Interval(value=0.71, low=0.68, high=0.74)
 fit(learnt, hashed=True, method="logistic").predict(hashed_features(new_prompts))
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import xxhash
 
 from curate.core import files
-from curate.steps.route.curves import Interval, Pairs, bootstrap
+from curate.models.stats import Interval, auroc, bootstrap
 from curate.steps.route.model import (
     Logistic,
     Nearest,
@@ -118,19 +118,14 @@ def cross_fit(learnt: Learnt, *, hashed: bool, method: Method) -> Floats:
     return chance
 
 
-def auroc(chance: Floats, good: Bools) -> Interval:
-    """The chance that a good row is above a bad one, a tie counting one half, with its bootstrap interval."""
-    none = np.zeros(len(good))
+def auroc_interval(chance: Floats, good: Bools) -> Interval:
+    """The AUROC of the chances, with its bootstrap interval over the rows; draws of one outcome count for nothing."""
 
-    def area(pairs: Pairs, rows: Ints) -> float:
-        truth, scores = pairs.small_quality > 0, chance[rows]
-        low, high = np.sort(scores[~truth]), scores[truth]
-        if not len(low) or not len(high):
-            return float("nan")
-        below = np.searchsorted(low, high, side="left") + np.searchsorted(low, high, side="right")
-        return float(below.mean() / 2 / len(low))
+    def area(rows: Ints) -> float:
+        drawn = good[rows]
+        return auroc(chance[rows], drawn) if drawn.any() and not drawn.all() else np.nan
 
-    return bootstrap(Pairs(good.astype(np.float64), none, none, none), area)
+    return bootstrap(area, len(good))
 
 
 def _weighed(features: Features | Floats, idf: Floats | None) -> Floats:

@@ -12,7 +12,7 @@ against random scores treated the same way, and by the interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,46 +194,6 @@ def apgr(curve: Curve, pairs: Pairs) -> float:
     recovered = np.concatenate([[0.0], (curve.quality - small) / gap, [1.0]])
     order = np.lexsort((recovered, share))
     return float(np.trapezoid(recovered[order], share[order]))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number, and the middle 95% of what it is when the rows are drawn again with replacement (Efron 1979)."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bootstrap(
-    pairs: Pairs,
-    measure: Callable[[Pairs, Ints], float],
-    *,
-    seed: int = 0,
-    draws: int = 200,
-    groups: Ints | None = None,
-) -> Interval:
-    """The interval of what `measure` says of the rows; a draw for which it is NaN counts for nothing.
-
-    Args:
-        pairs: the rows.
-        measure: takes drawn pairs, and which rows they are, to take their scores by.
-        seed: of the draws.
-        draws: how many.
-        groups: a number a row; rows of one group, such as the turns of a conversation, are drawn together.
-    """
-    rng = np.random.default_rng(seed)
-    rows = np.arange(len(pairs))
-    owner = rows if groups is None else groups
-    order = np.argsort(owner, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(owner[order])) + 1)
-    found = np.empty(draws)
-    for i in range(draws):
-        drawn = np.concatenate([members[each] for each in rng.integers(0, len(members), len(members))])
-        found[i] = measure(pairs.take(drawn), drawn)
-    found = found[~np.isnan(found)]
-    low, high = np.quantile(found, [0.025, 0.975]) if len(found) else (np.nan, np.nan)
-    return Interval(measure(pairs, rows), float(low), float(high))
 
 
 def target_quality(pairs: Pairs, recovered: float) -> float:

@@ -26,7 +26,7 @@ from curate.core.files import ModelFile
 from curate.core.map_shard import ShardTask, shard_tasks
 from curate.core.step import Job, Receipt, Result, StepConfig
 from curate.models.device import Device
-from curate.steps.route.crossfit import FOLDS, LEAST, Learnt, Method, auroc, cross_fit, fit
+from curate.steps.route.crossfit import FOLDS, LEAST, Learnt, Method, auroc_interval, cross_fit, fit
 from curate.steps.route.model import threshold_for
 from curate.steps.route.work import FindGrades, MakeFeatures, Predict, Prompts, Write, features_of, load, save
 
@@ -183,7 +183,7 @@ def _learn(prompts: Prompts, tasks: Sequence[ShardTask], config: RouteConfig) ->
         "graded": sum(len(load(prompts.path(task.name, "grades.npz"))["good"]) for task in tasks),
         "learnt": len(chance),
         "good": float(learnt.good.mean()),
-        "auroc": {name: round(value, 6) for name, value in asdict(auroc(chance, learnt.good)).items()},
+        "auroc": {name: round(value, 6) for name, value in asdict(auroc_interval(chance, learnt.good)).items()},
         "folds": FOLDS,
         "method": config.method,
         "features": "hashed" if hashed else "encoder",

@@ -24,6 +24,7 @@ from curate.core.files import ModelFile
 from curate.models.device import Device
 from curate.models.encoder.classifier import Classifier, Sequenced, load_classifier
 from curate.models.lm.chat_encode import ChatEncoder, Encoded
+from curate.models.stats import softmax
 from curate.steps.score.scorer import Columns, ConversationScorer
 
 # A longer conversation costs memory for its attention.
@@ -129,5 +130,4 @@ def _pair(judge: Classifier, conversation: Conversation, reads: int) -> tuple[Se
 
 
 def _probability(logits: npt.NDArray[np.float64], of: int) -> float:
-    powers = np.exp(logits - logits.max())
-    return float(powers[of] / powers.sum())
+    return float(softmax(logits)[of])

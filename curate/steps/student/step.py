@@ -31,7 +31,7 @@ from curate.core.errors import ConfigError, RunError, nearest
 from curate.core.rows.labelled import Labelled, check_labelled, read_labelled
 from curate.core.shards import ShardWriter
 from curate.core.step import Job, Receipt, Result, StepConfig
-from curate.steps.route.curves import Interval
+from curate.models.stats import Interval
 from curate.steps.student.data import Variant, column_of, datasets_of, learnt, parts_of, role_of, word_keys
 from curate.steps.student.student import Kind, Report, difference, evaluate, train_student
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from curate.core.errors import ConfigError, nearest
 from curate.models.fasttext.run import PREFIX, one_line, run_fasttext
 from curate.models.linear import Linear, fit_linear
-from curate.steps.route.curves import Interval
+from curate.models.stats import Interval, bootstrap
 from curate.steps.route.model import hashed_features, inverse_frequencies
 
 Floats = npt.NDArray[np.float64]
@@ -150,10 +150,8 @@ def evaluate(
     def f1(who: Ints, rows: Ints) -> float:
         return float(np.mean([macro_f1(predicted[i, rows], truth[rows], classes) for i in who]))
 
-    shape = predicted.shape
-    return Report(
-        _interval(accuracy, shape, seed, draws), _interval(f1, shape, seed, draws), len(truth), len(predicted)
-    )
+    one, two = (bootstrap(each, *predicted.shape, seed=seed, draws=draws) for each in (accuracy, f1))
+    return Report(one, two, len(truth), len(predicted))
 
 
 def difference(
@@ -171,7 +169,7 @@ def difference(
     truth, predicted = _predictions([*one, *other], texts, labels)
     right = (predicted == truth).astype(np.float64)
     gain = right[: len(one)] - right[len(one) :]
-    return _interval(lambda who, rows: float(gain[np.ix_(who, rows)].mean()), gain.shape, seed, draws)
+    return bootstrap(lambda who, rows: float(gain[np.ix_(who, rows)].mean()), *gain.shape, seed=seed, draws=draws)
 
 
 def macro_f1(predicted: Ints, truth: Ints, classes: int) -> float:
@@ -180,15 +178,6 @@ def macro_f1(predicted: Ints, truth: Ints, classes: int) -> float:
     true, called = np.bincount(truth, minlength=classes), np.bincount(predicted, minlength=classes)
     there = true > 0
     return float((2 * right[there] / (true + called)[there]).mean())
-
-
-def _interval(measure: Callable[[Ints, Ints], float], shape: tuple[int, ...], seed: int, draws: int) -> Interval:
-    """What `measure` says of all students and rows, and of drawn ones."""
-    rng = np.random.default_rng(seed)
-    who, rows = np.arange(shape[0]), np.arange(shape[1])
-    found = [measure(rng.choice(who, len(who)), rng.choice(rows, len(rows))) for _ in range(draws)]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(measure(who, rows), float(low), float(high))
 
 
 def _predictions(students: Sequence[Student], texts: Sequence[str], labels: Sequence[str]) -> tuple[Ints, Ints]:

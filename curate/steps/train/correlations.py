@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from curate.core.csv_table import read_csv_table
 from curate.core.errors import ConfigError, nearest
+from curate.models.stats import ranks
 from curate.text.native import Floats
 
 Estimator = Literal["sign_cdf", "spearman"]
@@ -106,13 +107,6 @@ def _estimate(bits: Floats, errors: Floats, estimator: Estimator) -> float:
     x, y = x - (n + 1) / 2, y - (n + 1) / 2
     spread = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / spread if spread else 0.0
-
-
-def ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, which, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    shared: Floats = (np.cumsum(sizes) - (sizes - 1) / 2)[which]
-    return shared
 
 
 def fill(gammas: Floats, domains: Sequence[str], tokens: npt.NDArray[np.int64], *, budget: float, cap: float) -> Floats:

@@ -34,7 +34,7 @@ from curate.core.shards import ShardWriter
 from curate.core.step import Job, Receipt, Result, StepConfig
 from curate.steps.verify.calibration import Bools, Calibrated, Floats, calibrate, candidates, sample_size
 
-VERSION = 1
+VERSION = 2
 BELOW, NO_SCORE, NOT_CALIBRATED = "below-threshold", "no-score", "not-calibrated"
 DROPPED = "dropped"  # by a dataset with `keep` that gives no reason
 _SCHEMA = pa.schema([("id", pa.string()), ("keep", pa.bool_()), ("reason", pa.string())])

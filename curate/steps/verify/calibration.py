@@ -25,22 +25,19 @@ What is guaranteed is for the rows that the sample is drawn from; other rows nee
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ConfigError
+from curate.models.stats import binomial_tail, clopper_pearson_lower
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_TINY = 1e-300
-_CLOSE = 1e-15
 _SLACK = 3  # 2 to 4 keep the most rows on the shapes of the tests
 _CLOSE_SHARE = 1e-6  # of a row: shares are sums of rounded steps
-_BISECTIONS = 60
 _MOST_LABELS = 1_000_000
 
 
@@ -142,42 +139,11 @@ def sample_size(target: float, delta: float, *, precision: float = 1.0, power: f
         )
     needed = 1
     for trials in range(1, _MOST_LABELS + 1):
-        while needed <= trials and not tail(needed, trials, target) < delta:
+        while needed <= trials and not binomial_tail(needed, trials, target) < delta:
             needed += 1
-        if needed <= trials and tail(needed, trials, precision) >= power:
+        if needed <= trials and binomial_tail(needed, trials, precision) >= power:
             return trials
     raise ConfigError(f"sample_size: precision {precision} is too near the target {target}; lower the target")
-
-
-def clopper_pearson_lower(successes: int, trials: int, delta: float) -> float:
-    """The lower bound of a binomial rate that is above it with probability at most `delta` (one-sided).
-
-    0 without a success, so also without a trial. Clopper and Pearson 1934.
-
-    Raises:
-        ConfigError: more successes than trials, or `delta` is not between 0 and 1.
-    """
-    if not 0 <= successes <= trials or not 0 < delta < 1:
-        raise ConfigError(f"clopper_pearson_lower: {successes} of {trials} at delta {delta} makes no sense; check them")
-    if successes == 0:
-        return 0.0
-    low, high = 0.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if tail(successes, trials, middle) < delta:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def tail(successes: int, trials: int, rate: float) -> float:
-    """The chance of at least so many successes: the regularised incomplete beta function I_rate(k, n - k + 1)."""
-    if successes <= 0 or rate >= 1:
-        return 1.0 if successes <= trials else 0.0
-    if successes > trials or rate <= 0:
-        return 0.0
-    return _beta(rate, float(successes), trials - successes + 1.0)
 
 
 def _search(tried: list[tuple[float, Bools]], target: float, delta: float, starts: int) -> Calibrated | None:
@@ -187,7 +153,7 @@ def _search(tried: list[tuple[float, Bools]], target: float, delta: float, start
     first = sorted({len(tried) * i // starts for i in range(starts)})
     level = delta / len(first)
     # The same as a lower bound above the target, without searching for the bound.
-    passed = [tail(int(outcomes.sum()), len(outcomes), target) < level for _, outcomes in tried]
+    passed = [binomial_tail(int(outcomes.sum()), len(outcomes), target) < level for _, outcomes in tried]
     last = -1
     for at in first:
         while at < len(tried) and passed[at]:
@@ -217,32 +183,3 @@ def _check_rates(target: float, delta: float) -> None:
         raise ConfigError(f"calibration: delta {delta} must be above 0 and at most 0.25")
     if not delta <= target < 1:
         raise ConfigError(f"calibration: target {target} must be at least delta ({delta}) and below 1")
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), for x between 0 and 1 (Abramowitz and Stegun 26.5.8)."""
-    log = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    # The fraction converges fast on this side of the mean; the other side follows by symmetry.
-    if x < (a + 1) / (a + b + 2):
-        return math.exp(log) / (a * _fraction(x, a, b))
-    return 1.0 - math.exp(log) / (b * _fraction(1 - x, b, a))
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction 1 + d1 / (1 + d2 / (1 + ...)) of the incomplete beta function, by Lentz's method."""
-    upper, lower, value = 1.0, 0.0, 1.0
-    step = 0
-    while True:
-        step += 1
-        m = step // 2
-        if step % 2:
-            d = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            d = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        lower = 1.0 + d * lower
-        lower = 1.0 / (lower if abs(lower) > _TINY else _TINY)
-        upper = 1.0 + d / upper
-        upper = upper if abs(upper) > _TINY else _TINY
-        value *= upper * lower
-        if abs(upper * lower - 1.0) < _CLOSE:
-            return value

@@ -24,15 +24,16 @@ from curate.models.device import Device, require
 from curate.models.encoder.classifier import Classifier, Sequenced, load_classifier
 from curate.models.encoder.encoder import load_encoder
 from curate.models.encoder.pair_head import (
+    DECIMALS,
     ENCODER,
     LABELS,
     SETTINGS,
     feature_count,
     features,
     load_pair_head,
-    softmax,
     word_features,
 )
+from curate.models.stats import softmax
 from curate.steps.verify.batch import PARENTS, Columns, Verifier, VerifyBatch
 from curate.steps.verify.similarity import filled, positive
 
@@ -138,7 +139,7 @@ def _classifier(path: str, context: int | None, batch_tokens: int, device: Devic
 
     def judge(pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
         tokens = [_encode(model, pair, reads) for pair in pairs]
-        return softmax(model.logits(tokens, batch_tokens=batch_tokens)[:, order])
+        return np.round(softmax(model.logits(tokens, batch_tokens=batch_tokens)[:, order]), DECIMALS)
 
     return judge
 

@@ -9,8 +9,6 @@ The classifier is a supervised fastText model of any number of labels with the l
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.errors import ConfigError, ModelError
@@ -18,6 +16,7 @@ from curate.core.files import ModelFile
 from curate.models.fasttext.file import SOFTMAX, read_model
 from curate.models.fasttext.labels import PREFIX
 from curate.models.fasttext.linear import features, output
+from curate.models.stats import softmax
 from curate.steps.verify.batch import Columns, Verifier, VerifyBatch
 from curate.steps.verify.similarity import DECIMALS
 
@@ -54,7 +53,7 @@ def label_agreement(*, model: ModelFile, column: str = "text", label: str = "lab
         given: list[float | None] = []
         agrees: list[bool | None] = []
         for row, count, known in zip(sums, counts, own, strict=True):
-            likely = _softmax(weights @ (row / count)) if count else None
+            likely = softmax(weights @ (row / count)) if count else None
             top = None if likely is None else int(likely.argmax())
             chosen.append(None if top is None else names[top])
             best.append(None if likely is None or top is None else round(float(likely[top]), DECIMALS))
@@ -80,9 +79,3 @@ def _labels(batch: VerifyBatch, column: str) -> list[str | None]:
         return batch.texts(column)
     except ConfigError as error:
         raise ConfigError(f"label_agreement: {error}; `label:` is the column of the rows' labels") from None
-
-
-def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    powers = np.exp(logits - logits.max())
-    found: npt.NDArray[np.float64] = powers / powers.sum()
-    return found

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ConfigError
+from curate.models.stats import softmax
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -88,8 +89,7 @@ def dawid_skene(
             counts = posterior.T @ cast[j] + added
             confusion[j] = counts / counts.sum(1, keepdims=True)
             log += cast[j] @ np.log(confusion[j]).T
-        chance = np.exp(log - log.max(1, keepdims=True))
-        chance /= chance.sum(1, keepdims=True)
+        chance = softmax(log)
         change = float(np.abs(chance - posterior).max(initial=0.0))
         posterior = chance
         if change < tolerance:

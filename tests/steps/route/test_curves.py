@@ -15,7 +15,6 @@ from curate.steps.route.curves import (
     always_small,
     apgr,
     band,
-    bootstrap,
     cascade,
     cost_at_quality,
     hull,
@@ -134,31 +133,6 @@ def test_the_gap_recovered_is_half_by_lot_and_more_for_a_router_that_knows() -> 
     assert apgr(router(pairs, pairs.small_quality - pairs.large_quality), pairs) > 1
     same = Pairs(pairs.small_quality, pairs.small_quality, pairs.small_cost, pairs.large_cost)
     assert np.isnan(apgr(router(same, scores), same))
-
-
-def test_an_interval_holds_the_value_and_is_the_same_every_time() -> None:
-    pairs, scores = made()
-    found = bootstrap(pairs, lambda some, rows: cost_at_quality(router(some, scores[rows]), 0.55), draws=50)
-    assert found.low < found.value < found.high
-    assert found == bootstrap(pairs, lambda some, rows: cost_at_quality(router(some, scores[rows]), 0.55), draws=50)
-
-
-def test_an_interval_of_a_mean_is_as_wide_as_it_should_be() -> None:
-    pairs, _ = made(1000)
-    found = bootstrap(pairs, lambda some, rows: float(some.small_quality.mean()), draws=500)
-    error = np.sqrt(found.value * (1 - found.value) / 1000)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.15)
-
-
-def test_rows_of_a_group_are_drawn_together() -> None:
-    pairs, _ = made(200)
-    groups = np.arange(200) % 100
-    whole = bootstrap(pairs, lambda some, rows: float(np.bincount(rows, minlength=200)[:100].sum()), groups=groups)
-    assert whole.low == whole.high == 100.0
-    doubled = pairs.take(np.tile(np.arange(100), 2))
-    wide = bootstrap(doubled, lambda some, rows: float(some.small_quality.mean()), groups=groups, draws=500)
-    narrow = bootstrap(doubled, lambda some, rows: float(some.small_quality.mean()), draws=500)
-    assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)  # a row and its copy tell no more than one
 
 
 def test_the_table_is_aligned() -> None:

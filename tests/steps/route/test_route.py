@@ -14,7 +14,7 @@ import zstandard
 from curate.core.dataset import Dataset
 from curate.core.engine import Resources
 from curate.core.errors import ConfigError
-from curate.steps.route.crossfit import FOLDS, Learnt, auroc, cross_fit, fit, id_hashes
+from curate.steps.route.crossfit import FOLDS, Learnt, auroc_interval, cross_fit, fit, id_hashes
 from curate.steps.route.model import hashed_features
 from tests.helpers import rows, tree
 from tests.llm.answers import prompt_text
@@ -145,10 +145,10 @@ def test_the_chance_of_a_graded_prompt_owes_nothing_to_its_own_grade() -> None:
 def test_scores_that_say_nothing_have_an_auroc_of_one_half_within_its_interval() -> None:
     rng = np.random.default_rng(0)
     good = rng.random(400) < 0.4
-    found = auroc(rng.random(400), good)
+    found = auroc_interval(rng.random(400), good)
     assert found.low < 0.5 < found.high and abs(found.value - 0.5) < 0.1
-    assert auroc(good.astype(np.float64), good).value == 1.0
-    assert auroc(np.zeros(400), good).value == 0.5
+    assert auroc_interval(good.astype(np.float64), good).value == 1.0
+    assert auroc_interval(np.zeros(400), good).value == 0.5
 
 
 def test_a_router_that_was_saved_says_the_same(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_on_questions_of_mmlu_the_details_are_what_ungraded_questions_show(tmp_p
     out = routed(tmp_path, given, "good: {column: good}, share: 0.4")
     chance = np.array([float(str(row["chance"])) for row in rows(out)])
     truth = np.array([bool(row["mixtral_correct"]) for row in every])
-    unseen = auroc(chance[1::2], truth[1::2])
+    unseen = auroc_interval(chance[1::2], truth[1::2])
     told = out.manifest.details["auroc"]
     assert isinstance(told, dict)
     assert float(str(told["low"])) < unseen.value < float(str(told["high"]))

@@ -10,19 +10,16 @@ import numpy.typing as npt
 import orjson
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curate.core.errors import ConfigError
+from curate.models.stats import binomial_tail, clopper_pearson_lower
 from curate.steps.route.model import fit_logistic, hashed_features
 from curate.steps.verify.calibration import (
     Calibrated,
     calibrate,
     calibrate_recall,
     candidates,
-    clopper_pearson_lower,
     sample_size,
-    tail,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -30,51 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 ROWS, TRIALS, DELTA = 20_000, 1_000, 0.05
 # More violations than this in 1,000 trials at a rate of 0.05 have a chance below one in a thousand.
-MOST = next(k for k in range(TRIALS) if tail(k + 1, TRIALS, DELTA) < 0.001)
-
-
-# Two-sided 95% limits that tables of exact binomial intervals print, for 10 and for 20 trials.
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        (0, 10, 0.0, 0.3085),
-        (1, 10, 0.0025, 0.4450),
-        (2, 10, 0.0252, 0.5561),
-        (3, 10, 0.0667, 0.6525),
-        (4, 10, 0.1216, 0.7376),
-        (5, 10, 0.1871, 0.8129),
-        (10, 10, 0.6915, 1.0),
-        (1, 20, 0.0013, 0.2487),
-        (10, 20, 0.2720, 0.7280),
-    ],
-)
-def test_the_bound_is_that_of_the_tables(successes: int, trials: int, low: float, high: float) -> None:
-    assert clopper_pearson_lower(successes, trials, 0.025) == pytest.approx(low, abs=6e-5)
-    # The upper limit is the lower one of the failures.
-    assert 1 - clopper_pearson_lower(trials - successes, trials, 0.025) == pytest.approx(high, abs=6e-5)
-
-
-def test_the_bound_of_a_flawless_sample_is_a_root_of_delta() -> None:
-    for trials in (1, 29, 1_000, 100_000):
-        assert clopper_pearson_lower(trials, trials, 0.05) == pytest.approx(0.05 ** (1 / trials), rel=1e-10)
-    assert clopper_pearson_lower(0, 0, 0.05) == 0
-
-
-def exact_tail(successes: int, trials: int, rate: float) -> float:
-    """The binomial tail as it is defined."""
-    return math.fsum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(successes, trials + 1))
-
-
-@given(st.integers(1, 60), st.data(), st.floats(0.01, 0.99))
-def test_the_tail_is_the_sum_of_the_binomial_terms(trials: int, data: st.DataObject, rate: float) -> None:
-    successes = data.draw(st.integers(0, trials))
-    assert tail(successes, trials, rate) == pytest.approx(exact_tail(successes, trials, rate), rel=1e-9, abs=1e-13)
-
-
-@given(st.integers(1, 500), st.data(), st.floats(0.001, 0.25))
-def test_the_bound_is_where_the_tail_is_delta(trials: int, data: st.DataObject, delta: float) -> None:
-    successes = data.draw(st.integers(1, trials))
-    assert tail(successes, trials, clopper_pearson_lower(successes, trials, delta)) == pytest.approx(delta, rel=1e-6)
+MOST = next(k for k in range(TRIALS) if binomial_tail(k + 1, TRIALS, DELTA) < 0.001)
 
 
 @pytest.mark.parametrize("delta", [0.05, 0.25])
@@ -83,7 +36,7 @@ def test_a_count_that_passes_is_no_likelier_without_replacement(delta: float) ->
         for good in range(1, rows):
             target = max(good / rows, delta)
             for drawn in range(1, rows + 1):
-                needed = next((k for k in range(1, drawn + 1) if tail(k, drawn, target) < delta), None)
+                needed = next((k for k in range(1, drawn + 1) if binomial_tail(k, drawn, target) < delta), None)
                 if needed is not None:
                     ways = sum(math.comb(good, k) * math.comb(rows - good, drawn - k) for k in range(needed, drawn + 1))
                     assert ways / math.comb(rows, drawn) <= delta
@@ -93,9 +46,9 @@ def test_the_least_labels_are_those_of_a_flawless_result() -> None:
     assert sample_size(0.9, 0.05) == 29  # 0.9 ** 29 is below 0.05, 0.9 ** 28 is not
     for precision in (0.95, 0.98):
         trials = sample_size(0.9, 0.05, precision=precision)
-        needed = next(k for k in range(trials + 1) if tail(k, trials, 0.9) < 0.05)
+        needed = next(k for k in range(trials + 1) if binomial_tail(k, trials, 0.9) < 0.05)
         assert clopper_pearson_lower(needed, trials, 0.05) > 0.9
-        assert tail(needed, trials, precision) >= 0.8
+        assert binomial_tail(needed, trials, precision) >= 0.8
 
 
 @dataclass(frozen=True)
@@ -250,6 +203,13 @@ def test_a_second_start_passes_what_stopped_the_first_and_costs_half_of_delta() 
     assert found == Calibrated(0.5, clopper_pearson_lower(420, 430, 0.025), 420 / 430, 430)
 
 
+def test_a_chance_of_exactly_delta_is_not_below_it() -> None:
+    scores, correct = np.ones(3), np.ones(3, bool)
+    for labels, found in ((2, False), (3, True)):  # 0.5 ** 2 is delta
+        some = scores[:labels], correct[:labels]
+        assert bool(calibrate(*some, target=0.5, delta=0.25, candidates=np.array([1.0]))) is found
+
+
 def test_a_single_candidate_has_all_of_delta() -> None:
     scores, correct = np.ones(29), np.ones(29, bool)
     found = calibrate(scores, correct, target=0.9, delta=0.05, candidates=np.array([1.0]))
@@ -280,7 +240,6 @@ def test_the_candidates_come_from_all_scores_and_start_where_one_can_pass() -> N
         (lambda s, c: candidates(s[:0], labels=9, target=0.9, delta=0.05), "scores are missing"),
         (lambda s, c: candidates(s, labels=0, target=0.9, delta=0.05), "labels 0"),
         (lambda s, c: sample_size(0.9, 0.05, precision=0.9), "must be above the target"),
-        (lambda s, c: clopper_pearson_lower(3, 2, 0.05), "3 of 2"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(call: Callable[[Floats, Bools], object], message: str) -> None:
