@@ -6,19 +6,19 @@ model.probabilities(features)                             # (rows, 6)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import ConfigError
+from curate.models.stats import softmax
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MEMORY = 12  # steps that L-BFGS remembers
-_ARMIJO = 1e-4
+_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Linear:
     def probabilities(self, features: Floats) -> Floats:
         """The chance of each class, shape (rows, classes)."""
         folded = self.weight / self.scale[:, None]
-        return _softmax(features @ folded + (self.bias - self.mean @ folded))
+        return softmax(features @ folded + (self.bias - self.mean @ folded))
 
 
 def fit_linear(
@@ -51,9 +51,10 @@ def fit_linear(
     weights: Floats | None = None,
     standardise: bool = True,
 ) -> Linear:
-    """Logistic regression by L-BFGS from zero: no chance in it.
+    """Logistic regression by L-BFGS-B (Byrd et al. 1995) from zero, on one thread: no chance in it.
 
-    Minimises the sum of `weights` times the negative log likelihood, plus `l2` / 2 times the squared weights.
+    Minimises the sum of `weights` times the negative log likelihood, plus `l2` / 2 times the squared weights. Ends when
+    the gradient's length is below 1e-5 of the sum of `weights`, after 200 steps, or when no step gains.
 
     Args:
         features: shape (rows, width).
@@ -67,6 +68,9 @@ def fit_linear(
     Raises:
         ConfigError: shapes that do not match, or values that are out of range or not finite.
     """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
     values, truth = matrix(features, features.shape[-1]), np.asarray(labels, dtype=np.int64)
     rows = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     if not len(values) or truth.shape != (len(values),) or rows.shape != truth.shape:
@@ -86,43 +90,20 @@ def fit_linear(
 
     def loss(point: Floats) -> tuple[float, Floats]:
         weight, bias = point[: width * classes].reshape(width, classes), point[width * classes :]
-        chance = _softmax(values @ weight + bias)
+        chance = softmax(values @ weight + bias)
         off = rows[:, None] * (chance - wanted)
         likely = np.log(np.maximum(chance[np.arange(len(values)), truth], 1e-300))
         total = -float(rows @ likely) + l2 / 2 * float((weight**2).sum())
         return total, np.concatenate([(values.T @ off + l2 * weight).ravel(), off.sum(0)])
 
-    best = minimise(loss, np.zeros((width + 1) * classes), tolerance=1e-5 * max(1.0, float(rows.sum())))
+    start = np.zeros((width + 1) * classes)
+    # `gtol` bounds the largest number of the gradient; its length is at most that times the root of how many there are.
+    tolerance = 1e-5 * max(1.0, float(rows.sum())) / len(start) ** 0.5
+    options = {"maxcor": _MEMORY, "maxiter": _STEPS, "gtol": tolerance, "ftol": 0.0}
+    # Several threads add up in another order, so that the bits would depend on the number of cores.
+    with threadpool_limits(1, "blas"):
+        best = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     return Linear(mean, scale, best[: width * classes].reshape(width, classes), best[width * classes :])
-
-
-def minimise(
-    loss: Callable[[Floats], tuple[float, Floats]], start: Floats, *, tolerance: float, steps: int = 200
-) -> Floats:
-    """The least of a smooth convex function by L-BFGS (Liu and Nocedal 1989), halving a step until it gains.
-
-    Ends when the gradient's length is below `tolerance`, after `steps` steps, or when no step gains.
-    """
-    point, (value, slope) = start, loss(start)
-    past: list[tuple[Floats, Floats]] = []
-    for _ in range(steps):
-        if float(np.linalg.norm(slope)) < tolerance:
-            break
-        way = -_curved(slope, past)
-        gain, size = float(way @ slope), 1.0 if past else min(1.0, 1.0 / float(np.linalg.norm(slope)))
-        for _ in range(40):
-            tried = point + size * way
-            found, steeper = loss(tried)
-            if found <= value + _ARMIJO * size * gain:
-                break
-            size /= 2
-        else:
-            break
-        moved, change = tried - point, steeper - slope
-        if float(moved @ change) > 0:
-            past = [*past[1 - _MEMORY :], (moved, change)]
-        point, value, slope = tried, found, steeper
-    return point
 
 
 def matrix(features: Floats, width: int) -> Floats:
@@ -135,24 +116,3 @@ def matrix(features: Floats, width: int) -> Floats:
     if values.ndim != 2 or values.shape[1] != width:
         raise ConfigError(f"features have shape {values.shape}, expected (rows, {width}); make them the same way")
     return values
-
-
-def _curved(slope: Floats, past: list[tuple[Floats, Floats]]) -> Floats:
-    """The slope times the inverse curvature that the past steps show: the two loops of L-BFGS."""
-    way, kept = slope.copy(), []
-    for moved, change in reversed(past):
-        share = float(moved @ way) / float(moved @ change)
-        kept.append(share)
-        way -= share * change
-    if past:
-        moved, change = past[-1]
-        way *= float(moved @ change) / float(change @ change)
-    for (moved, change), share in zip(past, reversed(kept), strict=True):
-        way += (share - float(change @ way) / float(moved @ change)) * moved
-    return way
-
-
-def _softmax(logits: Floats) -> Floats:
-    raised = np.exp(logits - logits.max(1, keepdims=True))
-    chance: Floats = raised / raised.sum(1, keepdims=True)
-    return chance

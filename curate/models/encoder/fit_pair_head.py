@@ -6,7 +6,7 @@
 
 The features of a pair are those of `curate.models.encoder.pair_head`, each less its mean and by its deviation over the
 pairs learnt. The weights are those with the least mean of -log P(label), plus strength / 2 times their squares, found
-by L-BFGS from 0 in float64 on one thread over pairs in the order of their ids.
+by `fit_linear` over pairs in the order of their ids.
 
 Pairs that share a text, with one another or over others, are held out together or not at all: otherwise a model is
 measured on sentences that it has learnt.
@@ -27,7 +27,7 @@ import xxhash
 from curate.core.digest import Plain
 from curate.core.errors import ConfigError, RunError
 from curate.core.files import atomic_output, content_hash, folder_hash, join, list_inputs
-from curate.models.device import Device, deterministic
+from curate.models.device import Device
 from curate.models.encoder.encoder import load_encoder
 from curate.models.encoder.pair_head import (
     ENCODER,
@@ -41,13 +41,13 @@ from curate.models.encoder.pair_head import (
     save_pair_head,
     word_features,
 )
+from curate.models.linear import fit_linear
 from curate.models.lm.folder import check_folder
 from curate.models.trained import MIN_TEXTS, Trained
 
 MODEL, CARD = "model", "model.json"
 # What of an encoder's folder is used: downloads hold the same weights in other formats too.
 _COPIED = (".json", ".safetensors", ".txt", ".model", ".jinja")
-_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -168,33 +168,10 @@ def fit_logistic(x: Array, y: npt.NDArray[np.int64], strength: float) -> tuple[A
         y: the label of each row, by its number in `LABELS`.
         strength: of the regularisation.
     """
-    import torch
-
-    middle, spread = x.mean(0), x.std(0)
-    spread[spread < 1e-9] = 1.0  # a feature that never changes says nothing
-    with deterministic(1):
-        inputs, truth = torch.from_numpy((x - middle) / spread), torch.from_numpy(y)
-        weight = torch.zeros((len(LABELS), x.shape[1]), dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros(len(LABELS), dtype=torch.float64, requires_grad=True)
-        solver = torch.optim.LBFGS(
-            [weight, bias],
-            max_iter=_STEPS,
-            history_size=10,
-            tolerance_grad=1e-6,
-            tolerance_change=1e-12,
-            line_search_fn="strong_wolfe",
-        )
-
-        def loss() -> float:
-            solver.zero_grad()
-            found = torch.nn.functional.cross_entropy(inputs @ weight.T + bias, truth)
-            found = found + strength / 2 * weight.square().sum()
-            found.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            return float(found.detach())
-
-        solver.step(loss)  # type: ignore[no-untyped-call]  # as above
-    found = weight.detach().numpy() / spread
-    return found, bias.detach().numpy() - found @ middle
+    found = fit_linear(x, y, classes=len(LABELS), l2=strength * len(x))
+    weight = np.ascontiguousarray((found.weight / found.scale[:, None]).T)
+    # Not by a product of BLAS, whose bits may depend on the number of threads.
+    return weight, found.bias - np.einsum("lf,f->l", weight, found.mean)
 
 
 def _label(pair: Pair) -> int:

@@ -30,7 +30,7 @@ from curate.steps.route.crossfit import FOLDS, LEAST, Learnt, Method, auroc_inte
 from curate.steps.route.model import threshold_for
 from curate.steps.route.work import FindGrades, MakeFeatures, Predict, Prompts, Write, features_of, load, save
 
-VERSION = 1
+VERSION = 2
 MOST = 50_000  # that are learnt from: their features are held in memory
 
 

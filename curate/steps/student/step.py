@@ -35,7 +35,7 @@ from curate.models.stats import Interval
 from curate.steps.student.data import Variant, column_of, datasets_of, learnt, parts_of, role_of, word_keys
 from curate.steps.student.student import Kind, Report, difference, evaluate, train_student
 
-VERSION = 1
+VERSION = 2
 _SHARD = "part-00000.parquet"
 
 

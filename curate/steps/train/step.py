@@ -28,7 +28,7 @@ from curate.steps.train.labels_method import Labels
 from curate.steps.train.method import Method
 from curate.steps.train.ngram_method import Ngram
 
-VERSION = 3
+VERSION = 4
 
 METHODS: dict[str, type[Method]] = {
     "causal_lm": CausalLM,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import ConfigError, ModelError
-from curate.models.linear import Linear, fit_linear, minimise
+from curate.models.linear import Linear
 from curate.models.stats import auroc
 from curate.steps.route.model import (
     Logistic,
@@ -54,21 +54,6 @@ def test_the_weight_of_a_row_is_that_of_so_many_copies() -> None:
     weighted = fit_logistic(features, good, weights=weights.astype(float), standardise=False)
     copied = fit_logistic(np.repeat(features, weights, axis=0), np.repeat(good, weights), standardise=False)
     assert weighted.predict(features) == pytest.approx(copied.predict(features), abs=1e-4)
-
-
-def test_a_bowl_is_left_at_its_bottom() -> None:
-    bend = np.array([1.0, 10.0, 1000.0])
-    found = minimise(lambda x: (float(bend @ (x - 3) ** 2), 2 * bend * (x - 3)), np.zeros(3), tolerance=1e-9)
-    assert found == pytest.approx([3, 3, 3], abs=1e-8)
-
-
-def test_several_classes_are_told_apart_and_their_chances_add_up() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(300) % 3
-    features = rng.normal(size=(300, 4)) + 3 * np.eye(3, 4)[labels]
-    chance = fit_linear(features, labels, classes=3).probabilities(features)
-    assert np.mean(chance.argmax(1) == labels) > 0.9
-    assert chance.sum(1) == pytest.approx(np.ones(300))
 
 
 @pytest.mark.parametrize("kind", ["logistic", "knn"])
