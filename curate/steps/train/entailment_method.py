@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import orjson
 from pydantic import Field
@@ -30,6 +30,8 @@ class Entailment(Method):
         premise, hypothesis, label: the columns that hold them.
         encoder: the folder of the encoder, or a step that trains a language model.
     """
+
+    REVISION: ClassVar[int] = 2
 
     source: Sources = Field(alias="from")
     premise: str = "premise"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import orjson
 import pyarrow as pa
@@ -31,7 +32,9 @@ Sources = str | list[str]
 
 
 class Method(Model, ABC):
-    """Base of the arguments of a method."""
+    """Base of the arguments of a method; `REVISION` is raised where its models get other bits."""
+
+    REVISION: ClassVar[int] = 1
 
     @abstractmethod
     def inputs(self) -> dict[str, str]:

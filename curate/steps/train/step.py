@@ -28,7 +28,7 @@ from curate.steps.train.labels_method import Labels
 from curate.steps.train.method import Method
 from curate.steps.train.ngram_method import Ngram
 
-VERSION = 4
+VERSION = 3
 
 METHODS: dict[str, type[Method]] = {
     "causal_lm": CausalLM,
@@ -57,9 +57,10 @@ class TrainConfig(StepConfig):
         return self.method.models()
 
     def identity(self) -> dict[str, Plain]:
-        """The method and its arguments."""
+        """The method, its revision after the first, and its arguments."""
         name = next(name for name, kind in METHODS.items() if isinstance(self.method, kind))
-        return {name: self.method.identity()}
+        revision: dict[str, Plain] = {"revision": self.method.REVISION} if self.method.REVISION > 1 else {}
+        return {name: self.method.identity(), **revision}
 
 
 def parse(value: Plain, path: Path) -> TrainConfig:
