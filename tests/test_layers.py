@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from curate.text import kernels_key
+from curate.text.native import kernels_key
 from tests.helpers import ROOT
 from tools.imports import circles, module_graph, modules, room_graph, room_of
 
@@ -34,7 +34,7 @@ BETWEEN_STEPS = {
     ("weak", "verify"): "some labelers are verifiers",
 }
 # What makes a function a native kernel.
-DECORATORS = {"numba.njit", "curate.text.native.kernel", "curate.text.native.inlined"}
+DECORATORS = {f"curate.text.native.{name}" for name in ("compiled", "inlined", "intrinsic", "kernel")}
 
 
 def parsed() -> Iterator[tuple[Path, ast.Module]]:

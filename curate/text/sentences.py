@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numba import njit
 
 from curate.text.bitmaps import SPACE, STOP, next_clear, next_set, previous_set, trimmed
-from curate.text.native import Bytes, Ints, Keys, kernel
+from curate.text.native import Bytes, Ints, Keys, compiled, kernel
 from curate.text.simd import BASE
 
 # Words that newspapers write with a final period inside a sentence; Punkt's English model knows them too,
@@ -239,7 +238,7 @@ def count_sentences(data: Bytes, bits: Keys, start: int, end: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def sentence_ends(data: Bytes, bits: Keys, start: int, end: int) -> Ints:
     """Where each sentence of data[start:end] stops, as positions in `data`."""
     ends = np.empty(count_sentences(data, bits, start, end), dtype=np.int64)

@@ -4,7 +4,8 @@
     word, space, ... = block(data, at)              # a bit for each of 64 bytes, in a number for each class
 
 The vectors are of LLVM, which finds the instructions of the machine for them: AVX-512, AVX2, SSE2 or NEON.
-None of these looks at the length of an array: the caller sees to it that the bytes are there.
+None of these looks at the length of an array: the caller sees to it that the bytes are there. What writes LLVM's code
+imports llvmlite and numba for itself, as it runs when a kernel is compiled and not before.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from curate.text.native import Bytes
+from curate.text.native import Bytes, intrinsic
 
 # The hash of bytes b0 b1 ... is the sum of (b + 1) * BASE^(bytes after b) modulo 2^64, so that the hash
 # of two strings joined follows from theirs and a length. Only equality of all 64 bits means something:
@@ -29,21 +27,25 @@ AHEAD = 2
 CLASSES = 8
 START, WORD, SPACE, BLANK, BREAK, STOP, SYMBOL, PHRASE = range(CLASSES)
 
-_I1, _I8, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
-_BYTES = ir.VectorType(_I8, BLOCK)
-_WORDS = ir.VectorType(_I64, 8)
-
 # LLVM's builder and its values carry no types, nor do Numba's.
 Builder = Any
 Value = Any
-_Numbers: Any = types.UniTuple
+
+
+def _bits(width: int, lanes: int = 0) -> Value:
+    """The type of a whole number, or of a vector of them."""
+    from llvmlite import ir
+
+    return ir.VectorType(ir.IntType(width), lanes) if lanes else ir.IntType(width)
 
 
 def _same(value: int) -> Value:
-    return ir.Constant(_BYTES, [ir.Constant(_I8, value)] * BLOCK)
+    return _bits(8, BLOCK)([value] * BLOCK)
 
 
 def _call(builder: Builder, name: str, result: Value, *args: Value) -> Value:
+    from llvmlite import ir
+
     kind = ir.FunctionType(result, [arg.type for arg in args])
     module = builder.module
     function = module.globals.get(name) or ir.Function(module, kind, name)
@@ -58,27 +60,33 @@ def _read(context: Any, builder: Builder, array_type: Value, array: Value, at: V
 
 
 def _load(typing: Any, data: Any, at: Any) -> Any:
+    from numba.core import types
+
     def codegen(context: Any, builder: Builder, signature: Any, args: Any) -> Value:
-        return _read(context, builder, signature.args[0], args[0], args[1], _I64)
+        return _read(context, builder, signature.args[0], args[0], args[1], _bits(64))
 
     return types.uint64(data, types.int64), codegen
 
 
 def _dot(typing: Any, word: Any) -> Any:
-    powers = [ir.Constant(_I64, pow(int(BASE), 7 - lane, 1 << 64)) for lane in range(8)]
+    from numba.core import types
+
+    powers = [pow(int(BASE), 7 - lane, 1 << 64) for lane in range(8)]
 
     def codegen(context: Any, builder: Builder, signature: Any, args: Any) -> Value:
-        lanes = builder.zext(builder.bitcast(args[0], ir.VectorType(_I8, 8)), _WORDS)
-        terms = builder.mul(lanes, ir.Constant(_WORDS, powers))
-        return _call(builder, "llvm.vector.reduce.add.v8i64", _I64, terms)
+        lanes = builder.zext(builder.bitcast(args[0], _bits(8, 8)), _bits(64, 8))
+        terms = builder.mul(lanes, _bits(64, 8)(powers))
+        return _call(builder, "llvm.vector.reduce.add.v8i64", _bits(64), terms)
 
     return types.uint64(types.uint64), codegen
 
 
-def _bit_count(name: str, *flags: Value) -> Callable[[Any, Any], Any]:
+def _bit_count(name: str, *flags: int) -> Callable[[Any, Any], Any]:
     def typed(typing: Any, bits: Any) -> Any:
+        from numba.core import types
+
         def codegen(context: Any, builder: Builder, signature: Any, args: Any) -> Value:
-            return _call(builder, f"llvm.{name}.i64", _I64, args[0], *flags)
+            return _call(builder, f"llvm.{name}.i64", _bits(64), args[0], *(_bits(1)(flag) for flag in flags))
 
         return types.int64(types.uint64), codegen
 
@@ -86,10 +94,12 @@ def _bit_count(name: str, *flags: Value) -> Callable[[Any, Any], Any]:
 
 
 def _block(typing: Any, data: Any, at: Any) -> Any:
+    from numba.core import types
+
     def codegen(context: Any, builder: Builder, signature: Any, args: Any) -> Value:
         def bytes_at(shift: int) -> Value:
-            here = builder.add(args[1], ir.Constant(_I64, shift))
-            return _read(context, builder, signature.args[0], args[0], here, _BYTES)
+            here = builder.add(args[1], _bits(64)(shift))
+            return _read(context, builder, signature.args[0], args[0], here, _bits(8, BLOCK))
 
         def within(vector: Value, low: int, high: int) -> Value:
             return builder.icmp_unsigned("<=", builder.sub(vector, _same(low)), _same(high - low))
@@ -134,21 +144,22 @@ def _block(typing: Any, data: Any, at: Any) -> Any:
             SYMBOL: either(among(here, "#\xa6"), both(among(here, "."), dots)),
             PHRASE: either(among(here, "{"), among(folded, "j"), both(among(here, " "), phrase)),
         }
-        numbers = [builder.bitcast(classes[k], _I64) for k in range(CLASSES)]
+        numbers = [builder.bitcast(classes[k], _bits(64)) for k in range(CLASSES)]
         return context.make_tuple(builder, signature.return_type, numbers)
 
-    return _Numbers(types.uint64, CLASSES)(data, types.int64), codegen
+    numbers: Any = types.UniTuple
+    return numbers(types.uint64, CLASSES)(data, types.int64), codegen
 
 
-_Bits = Callable[[np.uint64], int]
+_Count = Callable[[np.uint64], int]
 _Block = tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]
 
 # data[at:at + 8] as a number, its first byte the lowest.
 load = cast("Callable[[Bytes, int], np.uint64]", intrinsic(_load))
 # The sum of byte k * BASE^(7 - k), over the eight bytes of a number from the lowest.
 dot = cast("Callable[[np.uint64], np.uint64]", intrinsic(_dot))
-leading_zeros = cast(_Bits, intrinsic(_bit_count("ctlz", ir.Constant(_I1, 0))))
-trailing_zeros = cast(_Bits, intrinsic(_bit_count("cttz", ir.Constant(_I1, 0))))
-ones = cast(_Bits, intrinsic(_bit_count("ctpop")))
+leading_zeros = cast(_Count, intrinsic(_bit_count("ctlz", 0)))
+trailing_zeros = cast(_Count, intrinsic(_bit_count("cttz", 0)))
+ones = cast(_Count, intrinsic(_bit_count("ctpop")))
 # A bit for each of data[at:at + 64] and for each class, the first byte the lowest; see `curate.text.bitmaps`.
 block = cast("Callable[[Bytes, int], _Block]", intrinsic(_block))

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import llvmlite.binding
+import numba.core.config
+import numba.core.event
 import pytest
 
-import curate.text
+from curate.core.engine import Engine, Resources
+from curate.core.engine.local import LocalEngine
+from curate.text.batch import TextBatch
+from curate.text.native import cache_folder
 from curate.warm import warm
 from tests.helpers import ROOT
 
@@ -69,7 +76,7 @@ def test_warming_loads_every_kernel_that_scoring_needs() -> None:
 
 def test_a_new_process_compiles_nothing_after_warming_and_adds_no_file() -> None:
     warm()
-    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    folder = cache_folder()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert ends_with(start(SCORE_ALL)) == "0"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -86,7 +93,27 @@ def test_processes_that_start_at_once_on_an_empty_cache_agree_and_leave_it_whole
 
 
 def test_machines_with_other_processors_that_share_a_home_have_a_folder_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = curate.text._cache_folder()
-    assert here == curate.text._cache_folder() == Path(os.environ["NUMBA_CACHE_DIR"])
-    monkeypatch.setattr(curate.text.binding, "get_host_cpu_name", lambda: "another")
-    assert curate.text._cache_folder().name != here.name
+    here = cache_folder()
+    assert here == cache_folder()
+    monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
+    assert cache_folder().name != here.name
+
+
+def split() -> Callable[[int], tuple[str, int]]:
+    """What a worker does with an item: it splits a text, and says where its machine code lies and what it compiled."""
+    recorder = numba.core.event.RecordingListener()
+    numba.core.event.register("numba:compile", recorder)
+
+    def run(item: int) -> tuple[str, int]:
+        TextBatch.of([f"Text number {item}."]).words("whitespace")
+        return str(vars(numba.core.config)["CACHE_DIR"]), len(recorder.buffer)
+
+    return run
+
+
+@pytest.mark.parametrize("where", ["local", "ray"])
+def test_workers_find_the_folder_for_themselves(where: str, request: pytest.FixtureRequest) -> None:
+    TextBatch.of(["Compiled here."]).words("whitespace")
+    engine: Engine = request.getfixturevalue("ray_engine") if where == "ray" else LocalEngine()
+    outcomes = list(engine.map(split, [1, 2], resources=Resources(workers=2), label="split"))
+    assert [each.result for each in outcomes] == [(str(cache_folder()), 0)] * 2

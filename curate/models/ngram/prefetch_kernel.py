@@ -10,10 +10,8 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+
+from curate.text.native import intrinsic
 
 _READ, _KEEP, _DATA = 0, 3, 1  # the last three arguments of LLVM's llvm.prefetch
 
@@ -21,6 +19,9 @@ _READ, _KEEP, _DATA = 0, 3, 1  # the last three arguments of LLVM's llvm.prefetc
 @intrinsic
 def _prefetch(_typing, array, index):  # type: ignore[no-untyped-def]  # numba's own objects, which it gives no types
     """Fetch the line that holds `array[index]`."""
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.np.arrayobj import make_array
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # as above
         array_of = make_array(signature.args[0])  # type: ignore[no-untyped-call]  # as above

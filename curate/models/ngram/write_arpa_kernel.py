@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from curate.text.native import compiled
 
 DECIMALS = 7
 _UNIT = 10**DECIMALS
@@ -52,7 +53,7 @@ def lines(order: Lines, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int
         yield buffer[:used].tobytes()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _render(
     rows: npt.NDArray[np.uint32],
     left: npt.NDArray[np.int64],
@@ -83,7 +84,7 @@ def _render(
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _number(value: int, out: npt.NDArray[np.uint8], at: int) -> int:
     """A fixed-point number with DECIMALS decimals; the place after it."""
     if value < 0:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from curate.text.native import Floats
+from curate.text.native import Floats, compiled
 
 TILE = 4
 _ZERO = np.float32(0)
 
 
-# Sums may be taken in the order of vector lanes; NaN and infinity keep their meaning. numba's types leave out _nrt.
-@njit(cache=True, nogil=True, _nrt=False, fastmath={"reassoc", "contract", "nsz"})  # type: ignore[call-overload]
+# Sums may be taken in the order of vector lanes; NaN and infinity keep their meaning.
+@compiled(_nrt=False, fastmath={"reassoc", "contract", "nsz"})
 def products(codes: npt.NDArray[np.generic], scales: Floats, queries: npt.NDArray[np.float32], out: Floats) -> None:
     """Fill in `out[i, k]`, the sum over c of `scales[i, c]` times the product of `codes[i, c]` and `queries[k, c]`.
 

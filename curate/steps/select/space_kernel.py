@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from curate.text.native import Bools, Floats, Ints
+from curate.text.native import Bools, Floats, Ints, compiled, kernel
 
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float32]
@@ -18,12 +17,11 @@ Numbers = npt.NDArray[np.int32]
 
 # Centres that are compared with one row after the other while they are in the processor's cache.
 _TILE = 32
-# numba's types leave out _nrt; NaN and infinity keep their meaning.
-_OPTIONS = {"cache": True, "nogil": True, "_nrt": False}
-_SUMS = {**_OPTIONS, "fastmath": {"reassoc", "contract", "nsz"}}
+# Sums may be taken in the order of vector lanes; NaN and infinity keep their meaning.
+_SUMS = {"reassoc", "contract", "nsz"}
 
 
-@njit(**_SUMS)  # type: ignore[call-overload]
+@compiled(_nrt=False, fastmath=_SUMS)
 def refresh(
     vectors: Matrix, rows: Ints, centres: Matrix, count: int, bounds: Vector, stamps: Ints, floor: np.float32
 ) -> None:
@@ -59,7 +57,7 @@ def refresh(
             stamps[row] = stop
 
 
-@njit(**_SUMS)  # type: ignore[call-overload]
+@compiled(_nrt=False, fastmath=_SUMS)
 def absorb(
     vectors: Matrix,
     working: Ints,
@@ -108,7 +106,7 @@ def absorb(
     return kept, farthest
 
 
-@njit(**_OPTIONS)  # type: ignore[call-overload]
+@kernel
 def keep_best(scores: Floats | Matrix, names: Numbers, held: Matrix, holders: Numbers) -> None:
     """Put new scores into lists of the best, one list a row of `scores`, each a heap with its worst first.
 
@@ -142,7 +140,7 @@ def keep_best(scores: Floats | Matrix, names: Numbers, held: Matrix, holders: Nu
             heap[at], owners[at] = score, name
 
 
-@njit(**_OPTIONS)  # type: ignore[call-overload]
+@kernel
 def gains(candidates: Ints, starts: Ints, members: Numbers, weights: Vector, covered: Vector, out: Floats) -> None:
     """By how much each candidate would raise the sum of `covered`.
 
