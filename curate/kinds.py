@@ -7,106 +7,96 @@ nodes[0].name, nodes[0].kind
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml
 
-import curate.steps.answer.step
-import curate.steps.clean.step
-import curate.steps.dedup.step
-import curate.steps.filter.bucket
-import curate.steps.filter.step
-import curate.steps.read.step
-import curate.steps.release.step
-import curate.steps.route.step
-import curate.steps.score.step
-import curate.steps.select.features
-import curate.steps.select.step
-import curate.steps.student.step
-import curate.steps.synthesize.config
-import curate.steps.synthesize.gather_step
-import curate.steps.synthesize.step
-import curate.steps.train.step
-import curate.steps.verify.calibrate_step
-import curate.steps.verify.judge
-import curate.steps.verify.step
-import curate.steps.weak.step
 from curate.core.config import BadValue, Path, validate
+from curate.core.dataset import Dataset
 from curate.core.digest import Plain
 from curate.core.errors import ConfigError, nearest
 from curate.core.step import Job, Result, StepConfig
 from curate.generate.access import Access
-from curate.steps.filter.bucket import BucketConfig
-from curate.steps.read.step import ReadConfig
+from curate.generate.endpoints import Means
 
-C = TypeVar("C", bound=StepConfig)
+if TYPE_CHECKING:
+    from curate.steps.synthesize.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class Kind(Generic[C]):
-    """A kind of step: the version of its code, how its config is read, and what it does; `ask` if it asks models."""
+class Kind:
+    """A kind of step, by its module, which is imported when a config names the kind.
 
-    version: int
-    parse: Callable[[Plain, Path], C]
-    run: Callable[[Job, C], Result] | None = None
-    ask: Callable[[Job, C, Access], Result] | None = None
+    The module has the `VERSION` of its code and what the step does: `run`, or `ask` if it asks models. Its config is
+    what that function takes, read by `parse` where values of the right types are not all that it needs. What models
+    would cost is for `estimate` to say, if it is there. Each takes the config that its own module parsed, which a
+    table cannot say.
+    """
+
+    module: str
+
+    @property
+    def version(self) -> int:
+        """Of its code, as it enters digests."""
+        version: int = self._module.VERSION
+        return version
+
+    @property
+    def parse(self) -> Callable[[Plain, Path], StepConfig]:
+        """How its config is read."""
+        return self._has("parse") or functools.partial(validate, get_type_hints(self.run or self.ask)["config"])
+
+    @property
+    def run(self) -> Callable[[Job, Any], Result] | None:
+        """What it does."""
+        run: Callable[[Job, Any], Result] | None = self._has("run")
+        return run
+
+    @property
+    def ask(self) -> Callable[[Job, Any, Access], Result] | None:
+        """What it does if it asks models."""
+        ask: Callable[[Job, Any, Access], Result] | None = self._has("ask")
+        return ask
+
+    @property
+    def estimate(self) -> Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Means], Estimate] | None:
+        """What it will ask of models, before it does."""
+        estimate: Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Means], Estimate] | None
+        estimate = self._has("estimate")
+        return estimate
+
+    @property
+    def _module(self) -> ModuleType:
+        return importlib.import_module(self.module)
+
+    def _has(self, name: str) -> Any:
+        return getattr(self._module, name, None)
 
 
-# Each kind takes the config that it parsed itself, which a table cannot say.
-KINDS: dict[str, Kind[Any]] = {
-    "read": Kind(curate.steps.read.step.VERSION, functools.partial(validate, ReadConfig), curate.steps.read.step.run),
-    "clean": Kind(curate.steps.clean.step.VERSION, curate.steps.clean.step.parse, curate.steps.clean.step.run),
-    "score": Kind(curate.steps.score.step.VERSION, curate.steps.score.step.parse, curate.steps.score.step.run),
-    "dedup": Kind(curate.steps.dedup.step.VERSION, curate.steps.dedup.step.parse, curate.steps.dedup.step.run),
-    "train": Kind(curate.steps.train.step.VERSION, curate.steps.train.step.parse, curate.steps.train.step.run),
-    "filter": Kind(curate.steps.filter.step.VERSION, curate.steps.filter.step.parse, curate.steps.filter.step.run),
-    "bucket": Kind(
-        curate.steps.filter.bucket.VERSION, functools.partial(validate, BucketConfig), curate.steps.filter.bucket.run
-    ),
-    "features": Kind(
-        curate.steps.select.features.VERSION, curate.steps.select.features.parse, curate.steps.select.features.run
-    ),
-    "select": Kind(curate.steps.select.step.VERSION, curate.steps.select.step.parse, curate.steps.select.step.run),
-    "answer": Kind(
-        curate.steps.answer.step.VERSION,
-        functools.partial(validate, curate.steps.answer.step.AnswerConfig),
-        curate.steps.answer.step.run,
-    ),
-    "synthesize": Kind(
-        curate.steps.synthesize.step.VERSION, curate.steps.synthesize.config.parse, ask=curate.steps.synthesize.step.run
-    ),
-    "route": Kind(
-        curate.steps.route.step.VERSION,
-        functools.partial(validate, curate.steps.route.step.RouteConfig),
-        curate.steps.route.step.run,
-    ),
-    "student": Kind(
-        curate.steps.student.step.VERSION,
-        functools.partial(validate, curate.steps.student.step.StudentConfig),
-        curate.steps.student.step.run,
-    ),
-    "weak_labels": Kind(
-        curate.steps.weak.step.VERSION,
-        functools.partial(validate, curate.steps.weak.step.WeakLabelsConfig),
-        curate.steps.weak.step.run,
-    ),
-    "verify": Kind(curate.steps.verify.step.VERSION, curate.steps.verify.step.parse, curate.steps.verify.step.run),
-    "calibrate": Kind(
-        curate.steps.verify.calibrate_step.VERSION,
-        functools.partial(validate, curate.steps.verify.calibrate_step.CalibrateConfig),
-        curate.steps.verify.calibrate_step.run,
-    ),
-    "judge": Kind(
-        curate.steps.verify.judge.VERSION, curate.steps.verify.judge.parse, ask=curate.steps.verify.judge.run
-    ),
-    "gather": Kind(
-        curate.steps.synthesize.gather_step.VERSION,
-        functools.partial(validate, curate.steps.synthesize.gather_step.GatherConfig),
-        curate.steps.synthesize.gather_step.run,
-    ),
-    "release": Kind(curate.steps.release.step.VERSION, curate.steps.release.step.parse, curate.steps.release.step.run),
+KINDS = {
+    "read": Kind("curate.steps.read.step"),
+    "clean": Kind("curate.steps.clean.step"),
+    "score": Kind("curate.steps.score.step"),
+    "dedup": Kind("curate.steps.dedup.step"),
+    "train": Kind("curate.steps.train.step"),
+    "filter": Kind("curate.steps.filter.step"),
+    "bucket": Kind("curate.steps.filter.bucket"),
+    "features": Kind("curate.steps.select.features"),
+    "select": Kind("curate.steps.select.step"),
+    "answer": Kind("curate.steps.answer.step"),
+    "synthesize": Kind("curate.steps.synthesize.step"),
+    "route": Kind("curate.steps.route.step"),
+    "student": Kind("curate.steps.student.step"),
+    "weak_labels": Kind("curate.steps.weak.step"),
+    "verify": Kind("curate.steps.verify.step"),
+    "calibrate": Kind("curate.steps.verify.calibrate_step"),
+    "judge": Kind("curate.steps.verify.judge"),
+    "gather": Kind("curate.steps.synthesize.gather_step"),
+    "release": Kind("curate.steps.release.step"),
 }
 
 

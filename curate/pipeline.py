@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 import yaml
@@ -29,10 +29,9 @@ from curate.core.step import Job, Result, Step, StepConfig, count_receipts, exec
 from curate.generate.access import open_access, told_so_far
 from curate.generate.endpoints import KEYS, Means, read_means
 from curate.kinds import KINDS, Kind, Node, build, override
-from curate.report.build import build_report
-from curate.steps.read.step import ReadConfig
-from curate.steps.synthesize.config import SynthesizeConfig
-from curate.steps.synthesize.estimate import Estimate, estimate
+
+if TYPE_CHECKING:
+    from curate.steps.synthesize.estimate import Estimate
 
 RESOLVED = "config.yaml"
 RECORD = "run.json"
@@ -132,7 +131,8 @@ class Pipeline:
                 done[node.name] = Dataset.open(step.folder(folder))
                 rows = done[node.name].rows
             cost = None
-            if step is not None and node.name not in done and isinstance(node.config, SynthesizeConfig):
+            estimate = KINDS[node.kind].estimate
+            if step is not None and node.name not in done and estimate is not None:
                 cost = estimate(node.config, step.inputs, step.models, self.means)
             planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs, cost))
         return planned
@@ -225,8 +225,9 @@ class Pipeline:
         config = node.config.identity()
         if hashes:
             config["models"] = hashes
-        if isinstance(node.config, ReadConfig):
-            config["files"] = self._listing(node, known)
+        listing = self._listing(node, known)
+        if listing is not None:
+            config["files"] = listing
         endpoints = sorted(set(node.config.endpoints().values()))
         if endpoints:
             config["endpoints"] = {name: self.means.endpoints[name].identity() for name in endpoints}
@@ -242,13 +243,15 @@ class Pipeline:
             run=functools.partial(_run, kind, node.config, self.means, asking),
         )
 
-    def _listing(self, node: Node, known: Fingerprints) -> list[Plain]:
-        """Name, size and content of every input file: where they lie bears no identity, what they hold does."""
+    def _listing(self, node: Node, known: Fingerprints) -> list[Plain] | None:
+        """Name, size and content of every file from outside: where they lie bears no identity, what they hold does."""
         if node.name not in self._listings:
             try:
-                found = node.config.list_files() if isinstance(node.config, ReadConfig) else []
+                found = node.config.list_files()
             except ConfigError as error:
                 raise self.document.locate(BadValue((*node.path, "path"), str(error))) from None
+            if found is None:
+                return None
             self._listings[node.name] = [[file.name, file.size, known.of(file.url, file.stamp)] for file in found]
             known.save()
         return self._listings[node.name]
@@ -256,6 +259,8 @@ class Pipeline:
 
 def write_report(folder: str, outputs: Mapping[str, Dataset]) -> str:
     """Write the report of a run into its folder; where it lies."""
+    from curate.report.build import build_report  # its templates take long to import
+
     path = files.join(folder, REPORT)
     name = folder.rstrip("/").rsplit("/", 1)[-1]
     with files.atomic_output(path) as out:
@@ -310,7 +315,7 @@ class _Asking:
     engine: Engine
 
 
-def _run(kind: Kind[Any], config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
+def _run(kind: Kind, config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
     if kind.run is not None:
         return kind.run(job, config)
     assert kind.ask is not None and asking is not None

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "curate"
 
 # From the ground up; the rooms of one floor do not know each other.
 FLOORS = (
-    {"core", "curate"},
+    {"core"},
     {"text", "generate"},
     {"models"},
     {"steps"},
@@ -22,7 +22,7 @@ FLOORS = (
     {"report", "explain", "warm"},
     {"pipeline"},
     {"cli"},
-    {"__main__"},
+    {"curate", "__main__"},
 )
 # The steps that know another, and why.
 BETWEEN_STEPS = {

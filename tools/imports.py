@@ -1,7 +1,7 @@
 """Print which room of the tree imports which: python tools/imports.py [--depth 2] [CHECKOUT].
 
 A room is a module or folder in curate/; with `--depth 2`, one in models/ or steps/. It stands one floor above the
-highest that it imports, whether at the top of a file or within a function.
+highest that it imports, whether at the top of a file, within a function, or by a name in a table.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def module_graph(package: Path) -> dict[str, set[str]]:
                 graph[name] |= wanted & known.keys()
                 if wanted - known.keys() and node.module in known:
                     graph[name].add(node.module)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("curate."):
+                graph[name] |= {node.value} & known.keys()  # for importlib, which is asked for it when it is used
         graph[name] -= {name}
     return graph
 

@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,10 +20,11 @@ from curate.core.errors import ConfigError, nearest
 from curate.core.lock import lock
 from curate.generate.access import open_access
 from curate.pipeline import LEDGER, RESOLVED, Pipeline, open_run
-from curate.steps.route.curves import Curve, table
-from curate.steps.route.frontier import Seen, as_set, curves_of
-from curate.steps.route.replay import Source, has_prices, look
-from curate.steps.synthesize.config import SynthesizeConfig
+
+if TYPE_CHECKING:
+    from curate.steps.route.curves import Curve
+    from curate.steps.route.frontier import Seen
+    from curate.steps.synthesize.config import SynthesizeConfig
 
 
 class Compared(str, Enum):
@@ -47,6 +48,11 @@ def frontier(
     Everything is read from the run's ledger: no model is asked, nothing is paid. The step must have run with
     `explore: true` in its cascade, on a sample if all rows are too dear.
     """
+    from curate.steps.route.curves import table
+    from curate.steps.route.frontier import curves_of
+    from curate.steps.route.replay import Source, has_prices, look
+    from curate.steps.synthesize.config import SynthesizeConfig
+
     pipeline = Pipeline.load(files.join(run, RESOLVED))
     done = open_run(run)
     node = next((each for each in pipeline.nodes if each.name == step), None)
@@ -95,6 +101,8 @@ def _told(seen: Sequence[Seen], left: dict[str, int]) -> list[str]:
 
 def _lines(config: SynthesizeConfig, seen: Sequence[Seen], curves: Sequence[Curve], *, dollars: bool) -> list[str]:
     """Each model alone, and the step as it is set: quality, and the cost of a thousand rows."""
+    from curate.steps.route.frontier import as_set
+
     assert config.cascade is not None
     band = f"keep {config.cascade.keep:g}, drop {config.cascade.drop:g}"
     points = [(each.name, float(each.cost[0]), float(each.quality[0])) for each in curves if len(each.cost) == 1]

@@ -26,11 +26,9 @@ from curate.core.engine import Engine, Resources
 from curate.core.engine.local import LocalEngine
 from curate.core.errors import CurateError
 from curate.core.progress import Event, Progress
-from curate.explain.row import explain_row
 from curate.generate.prices import dollars
 from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
 from curate.report.summary import summary_lines
-from curate.steps.release.verify import verify as verify_release
 
 LOG = "events.jsonl"
 
@@ -212,6 +210,8 @@ def explain(
     row: Annotated[str, typer.Argument(help="A row's id, or its beginning.", metavar="ROW")],
 ) -> None:
     """Say where a row came from, what every step found, and why it was kept or dropped."""
+    from curate.explain.row import explain_row
+
     for line in explain_row(list(open_run(run).values()), row, files.join(run, RESOLVED)):
         _print(line)
 
@@ -234,6 +234,8 @@ def verify(
         for line in compared.lines:
             _print(line)
         raise typer.Exit(0 if compared.same else 1)
+    from curate.steps.release.verify import verify as verify_release
+
     problems = verify_release(release)
     for problem in problems:
         _print(problem)

@@ -22,7 +22,6 @@ from curate.generate.prices import dollars
 from curate.generate.recorded import export as export_answers
 from curate.generate.recorded import find_ledgers
 from curate.pipeline import LEDGER
-from curate.steps.synthesize.recipe import load_recipe, names, source
 
 ledger = typer.Typer(no_args_is_help=True, help="What a run asked of models: its bill, and its answers as a file.")
 
@@ -38,6 +37,8 @@ def recipes(
     A recipe of your own is a YAML file: copy one with `curate recipes NAME > mine.yaml`, and name the file in the
     pipeline.
     """
+    from curate.steps.synthesize.recipe import load_recipe, names, source
+
     console = Console(highlight=False, soft_wrap=True)
     if name is not None:
         load_recipe(name)

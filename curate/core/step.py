@@ -108,6 +108,10 @@ class StepConfig(Model, ABC):
         """The endpoints that it asks: key -> name of one of the pipeline's."""
         return {}
 
+    def list_files(self) -> list[files.InputFile] | None:
+        """The files from outside that it reads, in order; None for a step that reads none."""
+        return None
+
     def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
         """See that it fits the configs of the steps that it reads, by role, before any of them runs.
 

@@ -16,18 +16,19 @@ import secrets
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from curate.core.errors import RunError
 from curate.generate.account import Account, account_for
-from curate.generate.batch import BatchSender
 from curate.generate.budget import Lease
-from curate.generate.client import Client
 from curate.generate.endpoints import Endpoint, Means
 from curate.generate.governor import Governor, Open
 from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger
 from curate.generate.outcome import Outcome
 from curate.generate.request import Completion, Request, read_completion
+
+if TYPE_CHECKING:
+    from curate.generate.batch import BatchSender
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
 
@@ -206,6 +207,10 @@ class Ask:
         raise GivenUp(why)
 
     def _open(self, name: str) -> list[_Place]:
+        # They import `openai`, which whoever asks nobody does without.
+        from curate.generate.batch import BatchSender
+        from curate.generate.client import Client
+
         endpoint = self._means.endpoints[name]
         if endpoint.batch:
             batches = BatchSender(name, endpoint, self._ledger, self._means.price(name))

@@ -23,6 +23,8 @@ Kind = Literal["chat", "completions"]
 CHAT: Kind = "chat"
 COMPLETIONS: Kind = "completions"
 PATHS: Mapping[Kind, str] = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
+# How an answer ended that was cut where it began to repeat itself.
+RUNAWAY = "runaway"
 # What a chat template, a default system prompt and the like add to the tokens of a request, at most.
 _TEMPLATE_TOKENS = 256
 

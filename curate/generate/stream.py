@@ -16,9 +16,8 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.completion import Completion
 
 from curate.generate.outcome import Outcome
-from curate.generate.request import CHAT, PATHS, Kind
+from curate.generate.request import CHAT, PATHS, RUNAWAY, Kind
 
-RUNAWAY = "runaway"
 _WINDOW = 1024
 _SEED = 32  # the period is sought by the last characters' last place before
 _EVERY = 256  # characters between two looks

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from curate.generate.client import Client
 from curate.generate.endpoints import Endpoint, Server
 from curate.generate.outcome import Outcome
-from curate.generate.request import Completion, Request, read_completion
-from curate.generate.stream import RUNAWAY, runs_away
+from curate.generate.request import RUNAWAY, Completion, Request, read_completion
+from curate.generate.stream import runs_away
 from tests.generate.asking import chat, prompt
 from tests.llm.faults import Faults
 from tests.llm.server import serve

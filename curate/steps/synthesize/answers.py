@@ -21,8 +21,7 @@ from pydantic import Field, model_validator
 from curate.core.config import Model
 from curate.core.digest import Plain
 from curate.core.errors import ConfigError
-from curate.generate.request import Completion
-from curate.generate.stream import RUNAWAY
+from curate.generate.request import RUNAWAY, Completion
 from curate.steps.verify.form import runaway, schema_checker
 from curate.steps.verify.refusal import is_refusal
 

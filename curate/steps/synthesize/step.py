@@ -18,16 +18,19 @@ from curate.core.errors import ConfigError
 from curate.core.step import Job, Receipt, Result
 from curate.generate.access import Access, ledger_name
 from curate.generate.flow import stop_at_skipped
-from curate.steps.synthesize.config import SynthesizeConfig
+from curate.steps.synthesize.config import SynthesizeConfig, parse
+from curate.steps.synthesize.estimate import estimate
 from curate.steps.synthesize.flow import make_rows
 from curate.steps.synthesize.inputs import Rows, RowsTask, reads_of, tasks_of
 from curate.steps.synthesize.made import FATES, TAKEN
 from curate.steps.synthesize.pool import run_pool
 
 VERSION = 1
+# What curate/kinds.py looks for here.
+__all__ = ["VERSION", "ask", "estimate", "parse"]
 
 
-def run(job: Job, config: SynthesizeConfig, access: Access) -> Result:
+def ask(job: Job, config: SynthesizeConfig, access: Access) -> Result:
     """Take every shard through the recipe.
 
     Raises:

@@ -21,7 +21,6 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.core import files
-from curate.core.config import Path, validate
 from curate.core.dataset import Dataset, align
 from curate.core.digest import Plain, digest_of
 from curate.core.map_shard import ShardTask, shard_tasks
@@ -100,12 +99,7 @@ class JudgeConfig(StepConfig):
         return dumped
 
 
-def parse(value: Plain, path: Path) -> JudgeConfig:
-    """The config of the step from plain values."""
-    return validate(JudgeConfig, value, path)
-
-
-def run(job: Job, config: JudgeConfig, access: Access) -> Result:
+def ask(job: Job, config: JudgeConfig, access: Access) -> Result:
     """Judge every shard.
 
     Raises:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curate.generate.request import Completion, Usage
-from curate.generate.stream import RUNAWAY
+from curate.generate.request import RUNAWAY, Completion, Usage
 from curate.steps.synthesize.answers import Answer, Rejected, check
 
 LIST = Answer.model_validate({"list": {}}).parser()
