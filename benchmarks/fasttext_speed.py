@@ -24,7 +24,7 @@ import zstandard
 
 from curate.models.fasttext.file import read_model
 from curate.models.fasttext.linear import linear_model
-from curate.steps.train import train_fasttext
+from curate.models.fasttext.train import train_fasttext
 from curate.text.batch import TextBatch
 
 TURNS = 7

@@ -23,12 +23,13 @@ from pathlib import Path
 import orjson
 import zstandard
 
-from curate.models.fasttext.train import one_line
+from curate.models.fasttext.train import one_line, train_fasttext
+from curate.models.ngram.counts import count_shard
+from curate.models.ngram.fit import fit_ngram
 from curate.models.ngram.text_form import TextForm
 from curate.models.stats import auroc
 from curate.steps.score.fasttext import language, quality
 from curate.steps.score.perplexity import perplexity
-from curate.steps.train import count_shard, fit_ngram, train_fasttext
 from curate.text.batch import TextBatch
 
 Row = dict[str, object]

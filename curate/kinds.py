@@ -20,10 +20,10 @@ from curate.core.dataset import Dataset
 from curate.core.digest import Plain
 from curate.core.errors import ConfigError, nearest
 from curate.core.step import Job, Result, StepConfig
-from curate.generate.access import Access
 from curate.generate.endpoints import Means
 
 if TYPE_CHECKING:
+    from curate.generate.access import Access
     from curate.steps.synthesize.estimate import Estimate
 
 

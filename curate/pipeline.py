@@ -26,7 +26,6 @@ from curate.core.fingerprints import Fingerprints
 from curate.core.lock import lock
 from curate.core.progress import Progress
 from curate.core.step import Job, Result, Step, StepConfig, count_receipts, execute
-from curate.generate.access import open_access, told_so_far
 from curate.generate.endpoints import KEYS, Means, read_means
 from curate.kinds import KINDS, Kind, Node, build, override
 
@@ -318,6 +317,8 @@ class _Asking:
 def _run(kind: Kind, config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
     if kind.run is not None:
         return kind.run(job, config)
+    from curate.generate.access import open_access, told_so_far
+
     assert kind.ask is not None and asking is not None
     folder = files.join(asking.folder, LEDGER)
     with (

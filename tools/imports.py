@@ -41,7 +41,7 @@ def module_graph(package: Path) -> dict[str, set[str]]:
                 if wanted - known.keys() and node.module in known:
                     graph[name].add(node.module)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("curate."):
-                graph[name] |= {node.value} & known.keys()  # for importlib, which is asked for it when it is used
+                graph[name] |= {node.value.split(":")[0]} & known.keys()  # for importlib, when it is used
         graph[name] -= {name}
     return graph
 

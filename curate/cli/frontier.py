@@ -15,13 +15,10 @@ import typer
 from rich.console import Console
 
 from curate.core import files
-from curate.core.dataset import Dataset
 from curate.core.errors import ConfigError, nearest
-from curate.core.lock import lock
-from curate.generate.access import open_access
-from curate.pipeline import LEDGER, RESOLVED, Pipeline, open_run
 
 if TYPE_CHECKING:
+    from curate.core.dataset import Dataset
     from curate.steps.route.curves import Curve
     from curate.steps.route.frontier import Seen
     from curate.steps.synthesize.config import SynthesizeConfig
@@ -48,6 +45,9 @@ def frontier(
     Everything is read from the run's ledger: no model is asked, nothing is paid. The step must have run with
     `explore: true` in its cascade, on a sample if all rows are too dear.
     """
+    from curate.core.lock import lock
+    from curate.generate.access import open_access
+    from curate.pipeline import LEDGER, RESOLVED, Pipeline, open_run
     from curate.steps.route.curves import table
     from curate.steps.route.frontier import curves_of
     from curate.steps.route.replay import Source, has_prices, look

@@ -3,6 +3,8 @@
     curate run configs/quickstart/pipeline.yaml
 
 Exit codes: 0 done, 1 the run failed, 2 the command or config was wrong, 130 interrupted.
+
+A command imports what it needs when it is called, so that `--help` shows at once.
 """
 
 from __future__ import annotations
@@ -12,23 +14,20 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 from rich.console import Console
 
 from curate.cli import frontier, models
 from curate.core import bits as modes
 from curate.core import files
-from curate.core.dataset import Dataset
-from curate.core.engine import Engine, Resources
-from curate.core.engine.local import LocalEngine
 from curate.core.errors import CurateError
-from curate.core.progress import Event, Progress
-from curate.generate.prices import dollars
-from curate.pipeline import REPORT, RESOLVED, Pipeline, look, open_run, write_report
-from curate.report.summary import summary_lines
+
+if TYPE_CHECKING:
+    from curate.core.engine import Engine
+    from curate.core.progress import Event
+    from curate.pipeline import Pipeline
 
 LOG = "events.jsonl"
 
@@ -106,6 +105,11 @@ def run(
 
     What is done is never done twice: outputs are named by a digest of their step, its config and its inputs.
     """
+    from curate.core.engine import Resources
+    from curate.core.progress import Progress
+    from curate.pipeline import REPORT, Pipeline
+    from curate.report.summary import summary_lines
+
     modes.restart_if_needed(bits)
     pipeline = Pipeline.load(config, set_ or [])
     if dry_run:
@@ -129,10 +133,14 @@ def plan(config: ConfigArgument, root: RootOption = "runs", set_: SetOption = No
 
     The cost is estimated from a sample of rows, once the steps that the rows come from are done.
     """
+    from curate.pipeline import Pipeline
+
     _show_plan(Pipeline.load(config, set_ or []), root)
 
 
 def _show_plan(pipeline: Pipeline, root: str) -> None:
+    from curate.generate.prices import dollars
+
     _print(f"{pipeline.name}: {len(pipeline.nodes)} steps in {files.shown(pipeline.folder(root))}")
     for planned in pipeline.plan(pipeline.folder(root)):
         rows = f", {planned.rows:,} rows" if planned.rows else ""
@@ -154,6 +162,9 @@ def status(
     run: Annotated[str, typer.Argument(help="The folder of a run, as runs/pretrain.", metavar="RUN")],
 ) -> None:
     """Show how far a run is: its steps, their rows, and what was quarantined."""
+    from curate.pipeline import look, open_run
+    from curate.report.summary import summary_lines
+
     for each in look(run):
         if each.dataset is not None:
             state = f"done   {each.dataset.rows:>10,} rows" if each.dataset.rows else "done"
@@ -167,6 +178,8 @@ def status(
 @app.command()
 def report(run: Annotated[str, typer.Argument(help="The folder of a run.", metavar="RUN")]) -> None:
     """Write the report of a run again: one HTML file that needs no network."""
+    from curate.pipeline import open_run, write_report
+
     _print(write_report(run, open_run(run)))
 
 
@@ -176,6 +189,10 @@ def inspect(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
 ) -> None:
     """Show what a dataset holds: its step, columns, shards and first rows."""
+    import orjson
+
+    from curate.core.dataset import Dataset
+
     opened = Dataset.open(dataset)
     manifest = opened.manifest
     _print(
@@ -211,6 +228,7 @@ def explain(
 ) -> None:
     """Say where a row came from, what every step found, and why it was kept or dropped."""
     from curate.explain.row import explain_row
+    from curate.pipeline import RESOLVED, open_run
 
     for line in explain_row(list(open_run(run).values()), row, files.join(run, RESOLVED)):
         _print(line)
@@ -252,6 +270,8 @@ app.add_typer(models.ledger, name="ledger")
 @contextlib.contextmanager
 def _engine(on: Where, address: str | None) -> Iterator[Engine]:
     if on is Where.local:
+        from curate.core.engine.local import LocalEngine
+
         yield LocalEngine()
         return
     engine = importlib.import_module("curate.core.engine.ray").RayEngine(address)
@@ -267,6 +287,8 @@ def _log(folder: str) -> Iterator[Callable[[Event], None] | None]:
     if files.is_remote(folder):
         yield None
         return
+    import orjson
+
     with open(files.join(folder, LOG), "ab") as stream:
 
         def log(event: Event) -> None:

@@ -16,12 +16,6 @@ from rich.table import Table
 
 from curate.core import files
 from curate.core.errors import ConfigError
-from curate.generate.access import spent_so_far
-from curate.generate.ledger import states_in
-from curate.generate.prices import dollars
-from curate.generate.recorded import export as export_answers
-from curate.generate.recorded import find_ledgers
-from curate.pipeline import LEDGER
 
 ledger = typer.Typer(no_args_is_help=True, help="What a run asked of models: its bill, and its answers as a file.")
 
@@ -55,6 +49,9 @@ def recipes(
 
 
 def _ledgers(run: str) -> list[str]:
+    from curate.generate.recorded import find_ledgers
+    from curate.pipeline import LEDGER
+
     found = find_ledgers(files.join(run, LEDGER)) if os.path.isdir(run) else []
     if not found:
         raise ConfigError(f"{run}: holds no ledger; name the folder of a run that asked a model")
@@ -64,6 +61,11 @@ def _ledgers(run: str) -> list[str]:
 @ledger.command()
 def bill(run: RunArgument) -> None:
     """Show what a run spent, or may have: by model, and how well that is known."""
+    from curate.generate.access import spent_so_far
+    from curate.generate.ledger import states_in
+    from curate.generate.prices import dollars
+    from curate.pipeline import LEDGER
+
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("model", "attempts", "requests", "tokens", "at most"):
@@ -96,5 +98,7 @@ def export(
     path: Annotated[str, typer.Argument(help="A .parquet or .jsonl file.", metavar="FILE")],
 ) -> None:
     """Write every recorded answer of a run to a file, which `ledgers:` in a pipeline replays."""
+    from curate.generate.recorded import export as export_answers
+
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{export_answers(_ledgers(run), path):,} answers in {path}", markup=False)

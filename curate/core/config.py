@@ -41,7 +41,10 @@ class BadValue(ConfigError):
 class Model(BaseModel):
     """Base of every configuration model: unknown keys and infinite numbers are refused, values frozen, not coerced."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
+    # What checks values is built with the first of them: a config names few of all models.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ import posixpath
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
-import fsspec
 import xxhash
 
 from curate.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 MODEL_FILE = "model file"
 # The type of a config field that names a model, a file or a folder: its content enters the digest of the step.
@@ -40,6 +42,14 @@ class InputFile:
 def is_remote(url: str) -> bool:
     """Whether `url` names another file system than the local one."""
     return "://" in url and not url.startswith("file://")
+
+
+def file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a path or URL, and its name there; imported here, as local files need none of it."""
+    import fsspec.core
+
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs, path
 
 
 def absolute(url: str) -> str:
@@ -68,7 +78,8 @@ def open_input(url: str) -> BinaryIO:
     """
     try:
         if is_remote(url):
-            return cast(BinaryIO, fsspec.open(url, "rb").open())
+            fs, path = file_system(url)
+            return cast(BinaryIO, fs.open(path, "rb"))
         return open(url.removeprefix("file://"), "rb")
     except FileNotFoundError:
         raise ConfigError(f"{url}: no such file; check the path") from None
@@ -79,7 +90,7 @@ def open_input(url: str) -> BinaryIO:
 def is_folder(url: str) -> bool:
     """Whether a folder, local or remote, is there."""
     if is_remote(url):
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = file_system(url)
         return bool(fs.isdir(path))
     return os.path.isdir(url)
 
@@ -87,7 +98,7 @@ def is_folder(url: str) -> bool:
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     if is_remote(url):
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = file_system(url)
         return bool(fs.exists(path))
     return os.path.exists(url)
 
@@ -106,7 +117,7 @@ def make_folder(url: str) -> None:
     """
     try:
         if is_remote(url):
-            fs, path = fsspec.core.url_to_fs(url)
+            fs, path = file_system(url)
             fs.makedirs(path, exist_ok=True)
         else:
             os.makedirs(url, exist_ok=True)
@@ -125,7 +136,7 @@ def atomic_output(url: str) -> Iterator[BinaryIO]:
     """
     if is_remote(url):
         # An object appears when the upload is finished, so writing it in one piece is atomic there.
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = file_system(url)
         with fs.transaction, fs.open(path, "wb") as stream:
             yield cast(BinaryIO, stream)
         return
@@ -152,7 +163,7 @@ def atomic_output(url: str) -> Iterator[BinaryIO]:
 def remove(url: str) -> None:
     """Delete a file if it is there."""
     if is_remote(url):
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = file_system(url)
         with contextlib.suppress(FileNotFoundError):
             fs.rm_file(path)
     else:
@@ -163,7 +174,7 @@ def remove(url: str) -> None:
 def list_names(folder: str) -> list[str]:
     """The names of the files directly in a folder, sorted; none when the folder is not there."""
     if is_remote(folder):
-        fs, path = fsspec.core.url_to_fs(folder)
+        fs, path = file_system(folder)
         fs.invalidate_cache(path)  # another process may have written since
         if not fs.isdir(path):
             return []
@@ -176,7 +187,7 @@ def list_names(folder: str) -> list[str]:
 def list_folders(folder: str) -> list[str]:
     """The names of the folders directly in a folder, sorted; none when it is not there."""
     if is_remote(folder):
-        fs, path = fsspec.core.url_to_fs(folder)
+        fs, path = file_system(folder)
         return sorted(
             posixpath.basename(p["name"].rstrip("/")) for p in fs.ls(path, detail=True) if p["type"] == "directory"
         )
@@ -222,7 +233,7 @@ def _root_of(pattern: str) -> str:
 def _expand(pattern: str, known: Sequence[str]) -> Iterator[InputFile]:
     wild = any(c in pattern for c in _WILD)
     if is_remote(pattern):
-        fs, path = fsspec.core.url_to_fs(pattern)
+        fs, path = file_system(pattern)
         if wild:
             paths, root = fs.glob(path), _root_of(path)
         elif fs.isdir(path):

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-import fsspec
 import orjson
 from pydantic import TypeAdapter
 
@@ -330,7 +329,7 @@ def count_receipts(folder: str) -> int:
 def _remove_receipts(folder: str) -> None:
     path = files.join(folder, RECEIPTS)
     if files.is_remote(path):
-        fs, bare = fsspec.core.url_to_fs(path)
+        fs, bare = files.file_system(path)
         if fs.exists(bare):
             fs.rm(bare, recursive=True)
     else:

@@ -21,44 +21,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
-from pydantic import Field
 
-from curate.core.config import Model
 from curate.core.errors import RunError
+from curate.generate.endpoints import Cap, Caps
 from curate.generate.ledger import Amount, spent_in
 from curate.generate.prices import DOLLAR
 
 # A worker draws as much at once as so many of its requests may cost, if there is enough.
 _AHEAD = 1024
 _NEVER = 1 << 62
-
-
-class Cap(Model):
-    """What may be spent; null is no cap."""
-
-    usd: int | float | None = Field(None, ge=0)
-    tokens: int | None = Field(None, ge=0)
-    requests: int | None = Field(None, ge=0)
-
-    @property
-    def amount(self) -> Amount:
-        """As an amount."""
-        money = _NEVER if self.usd is None else round(self.usd * DOLLAR)
-        return Amount(
-            money,
-            _NEVER if self.tokens is None else self.tokens,
-            _NEVER if self.requests is None else self.requests,
-        )
-
-
-class Caps(Cap):
-    """What a run may spend in all, and on single models.
-
-    Attributes:
-        models: by the model's name at its endpoint.
-    """
-
-    models: dict[str, Cap] = {}
 
 
 @dataclass
@@ -84,8 +55,8 @@ class Purse:
     """Who has how much of the caps. Knows nothing of processes or sockets."""
 
     def __init__(self, caps: Caps, spent: Mapping[str, Amount]) -> None:
-        self._caps = {model: cap.amount for model, cap in caps.models.items()}
-        self._cap = caps.amount
+        self._caps = {model: amount_of(cap) for model, cap in caps.models.items()}
+        self._cap = amount_of(caps)
         self._spent = dict(spent)
         self._loans: list[_Loan] = []
         self._waiting: list[_Waiting] = []
@@ -236,6 +207,16 @@ class _Coordinator:
         if self._purse.waits:
             for each in self._writers:
                 _tell(each, {"recall": 1})
+
+
+def amount_of(cap: Cap) -> Amount:
+    """What a cap allows; where it says nothing, more than there is."""
+    money = _NEVER if cap.usd is None else round(cap.usd * DOLLAR)
+    return Amount(
+        money,
+        _NEVER if cap.tokens is None else cap.tokens,
+        _NEVER if cap.requests is None else cap.requests,
+    )
 
 
 def _amount(value: object) -> Amount:

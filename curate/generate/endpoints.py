@@ -23,10 +23,27 @@ from curate.core import files
 from curate.core.config import BadValue, Model, Path, validate
 from curate.core.digest import Plain
 from curate.core.errors import nearest
-from curate.generate.budget import Caps
 from curate.generate.prices import Price, load_prices
 
 KEYS = ("endpoints", "budget", "prices", "ledgers")
+
+
+class Cap(Model):
+    """What may be spent; null is no cap."""
+
+    usd: int | float | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0)
+    requests: int | None = Field(None, ge=0)
+
+
+class Caps(Cap):
+    """What a run may spend in all, and on single models.
+
+    Attributes:
+        models: by the model's name at its endpoint.
+    """
+
+    models: dict[str, Cap] = {}
 
 
 class Server(Model):

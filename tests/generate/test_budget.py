@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.core.errors import RunError
-from curate.generate.budget import Cap, Caps, Lease, Place, Purse, lend
+from curate.generate.budget import Lease, Place, Purse, amount_of, lend
+from curate.generate.endpoints import Cap, Caps
 from curate.generate.ledger import Amount, Attempt, Ledger
 from curate.generate.prices import DOLLAR
 from tests.generate.asking import chat
@@ -65,9 +66,9 @@ def total(amounts: list[Amount]) -> Amount:
 
 def within(caps: Caps, spent: dict[str, Amount], workers: list[Worker]) -> None:
     used = {m: total([spent[m], *(w.held[m] for w in workers)]) for m in MODELS}
-    assert caps.amount.covers(total(list(used.values())))
+    assert amount_of(caps).covers(total(list(used.values())))
     for model, cap in caps.models.items():
-        assert cap.amount.covers(used[model])
+        assert amount_of(cap).covers(used[model])
 
 
 @settings(max_examples=300)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.steps.clean.c4 import c4
+from curate.core.table import Table
 from curate.steps.clean.cleaner import Cleaner, Columns
-from curate.steps.clean.pii import pii
 
-CLEANERS: dict[str, Callable[..., Cleaner]] = {"c4": c4, "pii": pii}
+CLEANERS: Table[Callable[..., Cleaner]] = Table(
+    {
+        "c4": "curate.steps.clean.c4:c4",
+        "pii": "curate.steps.clean.pii:pii",
+    }
+)
 # Those that mean the same for a turn of a conversation; the lines that `c4` judges are those of a page.
 OF_TURNS = ("pii",)
 

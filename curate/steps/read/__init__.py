@@ -14,30 +14,26 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from curate.core.errors import ConfigError, nearest
+from curate.core.table import Table
 from curate.steps.read.chats import read_chats
 from curate.steps.read.chunk import Bad, Chunk, Options
-from curate.steps.read.delimited import read_csv, read_tsv
 from curate.steps.read.forms import Conversations
-from curate.steps.read.html import read_html
-from curate.steps.read.jsonl import read_jsonl
-from curate.steps.read.parquet import read_parquet
-from curate.steps.read.plain import read_lines, read_text
-from curate.steps.read.warc import read_warc
-from curate.steps.read.wet import read_wet
 
 __all__ = ["FORMATS", "READERS", "SUFFIXES", "Bad", "Chunk", "format_of", "read_chunks"]
 
-READERS: dict[str, Callable[[BinaryIO, str, Options], Iterator[Chunk]]] = {
-    "csv": read_csv,
-    "html": read_html,
-    "jsonl": read_jsonl,
-    "lines": read_lines,
-    "parquet": read_parquet,
-    "text": read_text,
-    "tsv": read_tsv,
-    "warc": read_warc,
-    "wet": read_wet,
-}
+READERS: Table[Callable[[BinaryIO, str, Options], Iterator[Chunk]]] = Table(
+    {
+        "csv": "curate.steps.read.delimited:read_csv",
+        "html": "curate.steps.read.html:read_html",
+        "jsonl": "curate.steps.read.jsonl:read_jsonl",
+        "lines": "curate.steps.read.plain:read_lines",
+        "parquet": "curate.steps.read.parquet:read_parquet",
+        "text": "curate.steps.read.plain:read_text",
+        "tsv": "curate.steps.read.delimited:read_tsv",
+        "warc": "curate.steps.read.warc:read_warc",
+        "wet": "curate.steps.read.wet:read_wet",
+    }
+)
 
 FORMATS = tuple(READERS)
 

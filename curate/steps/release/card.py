@@ -11,8 +11,6 @@ from importlib import resources
 
 import pyarrow as pa
 import yaml
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from curate.core.dataset import Dataset, Manifest
 from curate.core.digest import Plain
@@ -91,6 +89,9 @@ class Line:
 
 def render_card(facts: Facts) -> str:
     """README.md: front matter between `---`, then the page."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters.update(cell=_cell, count=lambda n: f"{n:,}")
     template = jinja.from_string((resources.files("curate.steps.release") / "card.md").read_text("utf-8"))

@@ -11,7 +11,6 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
@@ -115,7 +114,7 @@ def _against_step(root: str) -> Iterator[str]:
 
 def _walk(root: str) -> Iterator[str]:
     """All files below a folder, by their paths in it."""
-    fs, path = fsspec.core.url_to_fs(root)
+    fs, path = files.file_system(root)
     for each in fs.find(path):
         name = posixpath.relpath(each, path)
         if not name.startswith(_FOREIGN):

@@ -10,49 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.steps.score.answer_loss import answer_loss
-from curate.steps.score.c4 import c4
-from curate.steps.score.causal_lm import causal_lm
-from curate.steps.score.deita import deita
-from curate.steps.score.dsir import dsir
-from curate.steps.score.embedding import embedding
-from curate.steps.score.fasttext import language, quality
-from curate.steps.score.fineweb import fineweb
-from curate.steps.score.gopher import gopher_quality, gopher_repetition
-from curate.steps.score.ifd import ifd_loss, ifd_ppl
-from curate.steps.score.lines import lines
-from curate.steps.score.markup import markup
-from curate.steps.score.perplexity import perplexity
-from curate.steps.score.reward import reward
+from curate.core.table import Table
 from curate.steps.score.scorer import Columns, ConversationScorer, Scorer
-from curate.steps.score.selectit import selectit
-from curate.steps.score.turns import turns
-from curate.steps.score.url import url
 
-SCORERS: dict[str, Callable[..., Scorer]] = {
-    "c4": c4,
-    "causal_lm": causal_lm,
-    "dsir": dsir,
-    "embedding": embedding,
-    "fineweb": fineweb,
-    "gopher_quality": gopher_quality,
-    "gopher_repetition": gopher_repetition,
-    "language": language,
-    "lines": lines,
-    "markup": markup,
-    "perplexity": perplexity,
-    "quality": quality,
-    "url": url,
-}
+SCORERS: Table[Callable[..., Scorer]] = Table(
+    {
+        "c4": "curate.steps.score.c4:c4",
+        "causal_lm": "curate.steps.score.causal_lm:causal_lm",
+        "dsir": "curate.steps.score.dsir:dsir",
+        "embedding": "curate.steps.score.embedding:embedding",
+        "fineweb": "curate.steps.score.fineweb:fineweb",
+        "gopher_quality": "curate.steps.score.gopher:gopher_quality",
+        "gopher_repetition": "curate.steps.score.gopher:gopher_repetition",
+        "language": "curate.steps.score.fasttext:language",
+        "lines": "curate.steps.score.lines:lines",
+        "markup": "curate.steps.score.markup:markup",
+        "perplexity": "curate.steps.score.perplexity:perplexity",
+        "quality": "curate.steps.score.fasttext:quality",
+        "url": "curate.steps.score.url:url",
+    }
+)
 
-CHAT_SCORERS: dict[str, Callable[..., ConversationScorer]] = {
-    "answer_loss": answer_loss,
-    "deita": deita,
-    "ifd_loss": ifd_loss,
-    "ifd_ppl": ifd_ppl,
-    "reward": reward,
-    "selectit": selectit,
-    "turns": turns,
-}
+CHAT_SCORERS: Table[Callable[..., ConversationScorer]] = Table(
+    {
+        "answer_loss": "curate.steps.score.answer_loss:answer_loss",
+        "deita": "curate.steps.score.deita:deita",
+        "ifd_loss": "curate.steps.score.ifd:ifd_loss",
+        "ifd_ppl": "curate.steps.score.ifd:ifd_ppl",
+        "reward": "curate.steps.score.reward:reward",
+        "selectit": "curate.steps.score.selectit:selectit",
+        "turns": "curate.steps.score.turns:turns",
+    }
+)
 
 __all__ = ["CHAT_SCORERS", "SCORERS", "Columns", "ConversationScorer", "Scorer"]

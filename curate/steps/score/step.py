@@ -46,7 +46,7 @@ from curate.text.rules.presets import BRINGS, PRESETS
 VERSION = 2
 TEXT = "text"
 TURNS = "messages"
-_FACTORIES: Mapping[str, Callable[..., Scorer] | Callable[..., ConversationScorer]] = {**SCORERS, **CHAT_SCORERS}
+_NAMES = (*SCORERS, *CHAT_SCORERS)
 # What a scorer reads unless it is told otherwise, where that is not the text.
 READS = {"url": "url"}
 
@@ -106,7 +106,7 @@ def parse(value: Plain, path: Path) -> ScoreConfig:
         if name not in ("from", "preset")
     }
     if not entries:
-        raise BadValue(path, f"names no scorer; known: {', '.join(sorted(_FACTORIES))}")
+        raise BadValue(path, f"names no scorer; known: {', '.join(sorted(_NAMES))}")
     return ScoreConfig.model_construct(source=str(value["from"]), entries=entries)
 
 
@@ -126,13 +126,13 @@ def _entry(name: str, raw: Plain, preset: str, path: Path) -> Entry:
     column: Plain = None
     if isinstance(args, dict):
         scorer, column = args.pop("scorer", name), args.pop("column", None)
-    if not isinstance(scorer, str) or scorer not in _FACTORIES:
-        raise BadValue(path, f"no scorer {scorer!r}; {nearest(str(scorer), [*_FACTORIES, 'from', 'preset'])}")
+    if not isinstance(scorer, str) or scorer not in _NAMES:
+        raise BadValue(path, f"no scorer {scorer!r}; {nearest(str(scorer), [*_NAMES, 'from', 'preset'])}")
     if not isinstance(column, str | None) or column == "":
         raise BadValue((*path, "column"), "expected the name of a column")
     if scorer in CHAT_SCORERS and column is not None:
         raise BadValue((*path, "column"), f"{scorer} reads the turns of conversations; remove the key")
-    model = configuration.model_of(_FACTORIES[scorer])
+    model = configuration.model_of(_factory(scorer))
     if fixed is not None and isinstance(args, dict):
         missing = [key for key, each in model.model_fields.items() if each.is_required() and key not in args]
         if missing:
@@ -141,13 +141,17 @@ def _entry(name: str, raw: Plain, preset: str, path: Path) -> Entry:
     return Entry(scorer, configuration.validate(model, args, path), column or reads)
 
 
+def _factory(scorer: str) -> Callable[..., Scorer | ConversationScorer]:
+    return CHAT_SCORERS[scorer] if scorer in CHAT_SCORERS else SCORERS[scorer]
+
+
 def run(job: Job, config: ScoreConfig) -> Result:
     """Score every shard."""
     factories: dict[str, Callable[[], Scorer | ConversationScorer]] = {}
     for name, entry in config.entries.items():
         models = {key: job.models[f"{name}.{key}"] for key in configuration.model_files(entry.args)}
         args = configuration.with_models(entry.args, models)
-        factories[name] = functools.partial(_FACTORIES[entry.scorer], **args)
+        factories[name] = functools.partial(_factory(entry.scorer), **args)
     columns = {name: entry.column for name, entry in config.entries.items()}
     from_turns = _from_turns(job, columns)
     _check_columns(job, {name: column for name, column in columns.items() if column not in from_turns})

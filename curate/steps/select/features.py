@@ -27,10 +27,8 @@ from curate.core.digest import Plain
 from curate.core.errors import ConfigError, RunError, nearest
 from curate.core.shards import Bad, ShardWriter, read_shard, write_quarantine
 from curate.core.step import Job, Receipt, Result, StepConfig
-from curate.steps.select.embedding_feature import EmbeddingFeature
+from curate.core.table import Table
 from curate.steps.select.feature import Feature, Featurise
-from curate.steps.select.gradient import Gradient
-from curate.steps.select.rds_feature import RdsFeature
 from curate.steps.select.store import Details, Layout, write_piece
 
 VERSION = 1
@@ -39,11 +37,13 @@ PIECE_ROWS = 1024
 # Refused for good: neither another context nor another part of the row would help.
 _QUARANTINED = ("cannot-render",)
 
-FEATURES: dict[str, type[Feature]] = {
-    "embedding": EmbeddingFeature,
-    "gradient": Gradient,
-    "rds": RdsFeature,
-}
+FEATURES: Table[type[Feature]] = Table(
+    {
+        "embedding": "curate.steps.select.embedding_feature:EmbeddingFeature",
+        "gradient": "curate.steps.select.gradient:Gradient",
+        "rds": "curate.steps.select.rds_feature:RdsFeature",
+    }
+)
 
 _SIDE = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", pa.int32()), ("reason", pa.string())])
 

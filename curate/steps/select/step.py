@@ -27,41 +27,31 @@ from curate.core.digest import Plain
 from curate.core.errors import ConfigError, RunError, nearest
 from curate.core.shards import ShardWriter
 from curate.core.step import Job, Receipt, Result, StepConfig
-from curate.steps.select.balanced import Balanced
-from curate.steps.select.bm25 import Bm25
-from curate.steps.select.coverage import Coverage
-from curate.steps.select.deita import Deita
-from curate.steps.select.facility_location import FacilityLocation
+from curate.core.table import Table
 from curate.steps.select.features import check_conversations
 from curate.steps.select.filling import Budget, Filling, Quota, Sum
-from curate.steps.select.k_center import KCenter
-from curate.steps.select.less import Less
 from curate.steps.select.pool import Objects, Pool
-from curate.steps.select.random import Random
-from curate.steps.select.rds import Rds
 from curate.steps.select.selector import Selector, Verdict, best_first
-from curate.steps.select.self_influence import SelfInfluence
-from curate.steps.select.similarity import Similarity
-from curate.steps.select.top import Top
-from curate.steps.select.union import Union
 
 VERSION = 1
 
-SELECTORS: dict[str, type[Selector]] = {
-    "balanced": Balanced,
-    "bm25": Bm25,
-    "coverage": Coverage,
-    "deita": Deita,
-    "facility_location": FacilityLocation,
-    "k_center": KCenter,
-    "less": Less,
-    "random": Random,
-    "rds": Rds,
-    "self_influence": SelfInfluence,
-    "similarity": Similarity,
-    "top": Top,
-    "union": Union,
-}
+SELECTORS: Table[type[Selector]] = Table(
+    {
+        "balanced": "curate.steps.select.balanced:Balanced",
+        "bm25": "curate.steps.select.bm25:Bm25",
+        "coverage": "curate.steps.select.coverage:Coverage",
+        "deita": "curate.steps.select.deita:Deita",
+        "facility_location": "curate.steps.select.facility_location:FacilityLocation",
+        "k_center": "curate.steps.select.k_center:KCenter",
+        "less": "curate.steps.select.less:Less",
+        "random": "curate.steps.select.random:Random",
+        "rds": "curate.steps.select.rds:Rds",
+        "self_influence": "curate.steps.select.self_influence:SelfInfluence",
+        "similarity": "curate.steps.select.similarity:Similarity",
+        "top": "curate.steps.select.top:Top",
+        "union": "curate.steps.select.union:Union",
+    }
+)
 
 NOT_SELECTED = "not selected"
 # The quota of the row's group was used up.
@@ -88,6 +78,7 @@ class SelectConfig(StepConfig):
     source: list[str]
     budget: Budget | None
     quota: Quota | None
+    name: str
     selector: Selector
 
     def inputs(self) -> dict[str, str]:
@@ -100,13 +91,13 @@ class SelectConfig(StepConfig):
 
     def check(self, inputs: Mapping[str, StepConfig], path: Path) -> None:
         """See that the selector fits what it reads."""
-        self.selector.check(inputs, (*path, _name_of(self.selector)))
+        self.selector.check(inputs, (*path, self.name))
 
     def identity(self) -> dict[str, Plain]:
         """The budget, the quotas, the selector and its arguments."""
         quota = None if self.quota is None else self.quota.model_dump(mode="json")
         budget: Plain = None if self.budget is None else _BUDGET.dump_python(self.budget, mode="json")
-        return {"budget": budget, "quota": quota, _name_of(self.selector): self.selector.identity()}
+        return {"budget": budget, "quota": quota, self.name: self.selector.identity()}
 
 
 def parse(value: Plain, path: Path) -> SelectConfig:
@@ -137,12 +128,9 @@ def parse(value: Plain, path: Path) -> SelectConfig:
         source=[str(each) for each in names],
         budget=_budget(value["budget"], (*path, "budget")) if "budget" in value else None,
         quota=validate(Quota, value["quota"], (*path, "quota")) if "quota" in value else None,
+        name=name,
         selector=selector,
     )
-
-
-def _name_of(selector: Selector) -> str:
-    return next(name for name, kind in SELECTORS.items() if type(selector) is kind)
 
 
 def _budget(value: Plain, path: Path) -> Budget:
@@ -212,7 +200,7 @@ def _details(config: SelectConfig, pool: Pool, filling: Filling, verdict: Verdic
     left[filling.taken] = False
     first = best_first(verdict.scores, pool, left)[:1]
     details: dict[str, Plain] = {
-        "selector": _name_of(config.selector),
+        "selector": config.name,
         "budget": None if config.budget is None else _BUDGET.dump_python(config.budget, mode="json"),
         "open": int(pool.open.sum()),
         "taken": len(filling.taken),

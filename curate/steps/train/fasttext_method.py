@@ -12,7 +12,6 @@ from pydantic import Field
 from curate.core.config import Model
 from curate.core.digest import Plain
 from curate.core.step import Job, Result
-from curate.models.fasttext.train import train_fasttext
 from curate.steps.train.method import Method, Sources, datasets, result, roles, texts
 
 
@@ -42,6 +41,8 @@ class FastText(Method, Classifier):
 
     def run(self, job: Job) -> Result:
         """Train; the model's card goes into the manifest."""
+        from curate.models.fasttext.train import train_fasttext
+
         positive, negative = ((t for data in datasets(job, role) for t in texts(data)) for role in _ROLES)
         args = self.model_dump(exclude={*_ROLES, "labels"})
         trained = train_fasttext(positive, negative, job.folder, labels=(self.labels[0], self.labels[1]), **args)

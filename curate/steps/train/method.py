@@ -25,7 +25,6 @@ from curate.core.dataset import Dataset
 from curate.core.digest import Plain
 from curate.core.shards import read_shard
 from curate.core.step import Job, Result
-from curate.models.lm.save import CARD, CSV, MODEL, SVG
 from curate.text.batch import TextBatch
 
 Sources = str | list[str]
@@ -103,6 +102,8 @@ def result(job: Job, model: str, card: Mapping[str, Plain], names: Sequence[str]
 
 def trained_result(job: Job) -> Result:
     """The result of a job whose worker called `write_trained` for the job's folder."""
+    from curate.models.lm.save import CARD, CSV, MODEL, SVG
+
     card: dict[str, Plain] = orjson.loads(files.read_bytes(files.join(job.folder, CARD)))
     names = sorted(each.name for each in files.list_inputs(files.join(job.folder, MODEL)))
     return result(job, MODEL, card, [*(f"{MODEL}/{name}" for name in names), CARD, CSV, SVG])

@@ -20,11 +20,8 @@ from curate.core.errors import ConfigError
 from curate.core.files import ModelFile
 from curate.core.map_shard import ShardTask
 from curate.core.step import Job, Receipt, Result
-from curate.models.ngram.arpa import read_arpa
 from curate.models.ngram.counts import count_shard
-from curate.models.ngram.fit import fit_stages
 from curate.models.ngram.plan import Options, thresholds
-from curate.models.ngram.tables import save
 from curate.models.ngram.text_form import NormaliserName, TextForm, TokeniserName, card_path, check_sentencepiece
 from curate.steps.train.method import Method, Sources, result, roles, shard_texts
 
@@ -68,6 +65,8 @@ class Ngram(Method):
 
     def run(self, job: Job) -> Result:
         """Count, fit, and put the model's card into the manifest."""
+        from curate.models.ngram.fit import fit_stages
+
         tasks: list[ShardTask] = []
         for i, data in enumerate(job.inputs.values()):
             tasks += [ShardTask(f"{i:03d}-{shard.name}", shard.rows, data.path(shard)) for shard in data.shards]
@@ -82,6 +81,9 @@ class Ngram(Method):
 
 
 def _write_tables(arpa: str, path: str, form: TextForm) -> None:
+    from curate.models.ngram.arpa import read_arpa
+    from curate.models.ngram.tables import save
+
     if not files.is_remote(arpa):
         save(read_arpa(arpa), path, form)
         return

@@ -17,35 +17,30 @@ from curate.core.config import BadValue, Path, validate
 from curate.core.digest import Plain
 from curate.core.errors import nearest
 from curate.core.step import Job, Result, StepConfig
-from curate.steps.train.causal_lm_method import CausalLM
-from curate.steps.train.correlations_method import Correlations
-from curate.steps.train.dsir_method import Dsir
-from curate.steps.train.embedding_method import Embedding
-from curate.steps.train.entailment_method import Entailment
-from curate.steps.train.fasttext_method import FastText
-from curate.steps.train.finetune_method import Finetune
-from curate.steps.train.labels_method import Labels
+from curate.core.table import Table
 from curate.steps.train.method import Method
-from curate.steps.train.ngram_method import Ngram
 
 VERSION = 3
 
-METHODS: dict[str, type[Method]] = {
-    "causal_lm": CausalLM,
-    "dsir": Dsir,
-    "embedding": Embedding,
-    "entailment": Entailment,
-    "fasttext": FastText,
-    "finetune": Finetune,
-    "labels": Labels,
-    "ngram": Ngram,
-    "perplexity_correlations": Correlations,
-}
+METHODS: Table[type[Method]] = Table(
+    {
+        "causal_lm": "curate.steps.train.causal_lm_method:CausalLM",
+        "dsir": "curate.steps.train.dsir_method:Dsir",
+        "embedding": "curate.steps.train.embedding_method:Embedding",
+        "entailment": "curate.steps.train.entailment_method:Entailment",
+        "fasttext": "curate.steps.train.fasttext_method:FastText",
+        "finetune": "curate.steps.train.finetune_method:Finetune",
+        "labels": "curate.steps.train.labels_method:Labels",
+        "ngram": "curate.steps.train.ngram_method:Ngram",
+        "perplexity_correlations": "curate.steps.train.correlations_method:Correlations",
+    }
+)
 
 
 class TrainConfig(StepConfig):
     """One method and its arguments."""
 
+    name: str
     method: Method
 
     def inputs(self) -> dict[str, str]:
@@ -58,9 +53,8 @@ class TrainConfig(StepConfig):
 
     def identity(self) -> dict[str, Plain]:
         """The method, its revision after the first, and its arguments."""
-        name = next(name for name, kind in METHODS.items() if isinstance(self.method, kind))
         revision: dict[str, Plain] = {"revision": self.method.REVISION} if self.method.REVISION > 1 else {}
-        return {name: self.method.identity(), **revision}
+        return {self.name: self.method.identity(), **revision}
 
 
 def parse(value: Plain, path: Path) -> TrainConfig:
@@ -74,7 +68,7 @@ def parse(value: Plain, path: Path) -> TrainConfig:
     ((name, args),) = value.items()
     if name not in METHODS:
         raise BadValue((*path, name), f"no method {name!r}; {nearest(name, METHODS)}")
-    return TrainConfig.model_construct(method=validate(METHODS[name], args, (*path, name)))
+    return TrainConfig.model_construct(name=name, method=validate(METHODS[name], args, (*path, name)))
 
 
 def run(job: Job, config: TrainConfig) -> Result:

@@ -10,41 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.steps.verify.bart_score import bart_score
+from curate.core.table import Table
 from curate.steps.verify.batch import Columns, Verifier, VerifyBatch
-from curate.steps.verify.bert_score import bert_score
-from curate.steps.verify.code import code
-from curate.steps.verify.consistency import consistency
-from curate.steps.verify.entailment import entailment
-from curate.steps.verify.form import form, length, schema
-from curate.steps.verify.grounded import grounded
-from curate.steps.verify.label_agreement import label_agreement
-from curate.steps.verify.near import near
-from curate.steps.verify.numeric import numeric
-from curate.steps.verify.overlap import ngram_overlap, rouge_l
-from curate.steps.verify.pii import pii
-from curate.steps.verify.refusal import copied_prompt, refusal
-from curate.steps.verify.similarity import similarity
 
-VERIFIERS: dict[str, Callable[..., Verifier]] = {
-    "bart_score": bart_score,
-    "bert_score": bert_score,
-    "code": code,
-    "consistency": consistency,
-    "copied_prompt": copied_prompt,
-    "entailment": entailment,
-    "form": form,
-    "grounded": grounded,
-    "label_agreement": label_agreement,
-    "length": length,
-    "near": near,
-    "ngram_overlap": ngram_overlap,
-    "numeric": numeric,
-    "pii": pii,
-    "refusal": refusal,
-    "rouge_l": rouge_l,
-    "schema": schema,
-    "similarity": similarity,
-}
+VERIFIERS: Table[Callable[..., Verifier]] = Table(
+    {
+        "bart_score": "curate.steps.verify.bart_score:bart_score",
+        "bert_score": "curate.steps.verify.bert_score:bert_score",
+        "code": "curate.steps.verify.code:code",
+        "consistency": "curate.steps.verify.consistency:consistency",
+        "copied_prompt": "curate.steps.verify.refusal:copied_prompt",
+        "entailment": "curate.steps.verify.entailment:entailment",
+        "form": "curate.steps.verify.form:form",
+        "grounded": "curate.steps.verify.grounded:grounded",
+        "label_agreement": "curate.steps.verify.label_agreement:label_agreement",
+        "length": "curate.steps.verify.form:length",
+        "near": "curate.steps.verify.near:near",
+        "ngram_overlap": "curate.steps.verify.overlap:ngram_overlap",
+        "numeric": "curate.steps.verify.numeric:numeric",
+        "pii": "curate.steps.verify.pii:pii",
+        "refusal": "curate.steps.verify.refusal:refusal",
+        "rouge_l": "curate.steps.verify.overlap:rouge_l",
+        "schema": "curate.steps.verify.form:schema",
+        "similarity": "curate.steps.verify.similarity:similarity",
+    }
+)
 
 __all__ = ["VERIFIERS", "Columns", "Verifier", "VerifyBatch"]
