@@ -119,13 +119,13 @@ def curate(args: dict[str, Any]) -> Took:
     """Curate: on record and within a budget; as many wait for the governor as in the synthesize step."""
     from curate.generate.access import Access, open_access
     from curate.generate.budget import Cap, Caps
-    from curate.generate.endpoints import Endpoint, Means
+    from curate.generate.endpoints import Endpoint, Endpoints
     from curate.generate.prices import Price
     from curate.generate.request import CHAT, Request
 
     endpoint = Endpoint(url=args["url"], model=MODEL, in_flight=args["in_flight"])
     caps = Caps(usd=1000, models={MODEL: Cap(usd=900, tokens=10**12)})
-    means = Means({"large": endpoint}, caps, {MODEL: Price(150_000, 150_000, 600_000)}, ())
+    endpoints = Endpoints({"large": endpoint}, caps, {MODEL: Price(150_000, 150_000, 600_000)}, ())
 
     async def run(access: Access) -> Took:
         async with access.session(f"made/{args['seed']}", ["large"]) as ask:
@@ -135,7 +135,7 @@ def curate(args: dict[str, Any]) -> Took:
 
             return await timed(one, args, 4 * args["in_flight"])
 
-    with open_access(means, args["folder"], replay=False, host="127.0.0.1") as access:
+    with open_access(endpoints, args["folder"], replay=False, host="127.0.0.1") as access:
         return asyncio.run(run(access))
 
 

@@ -20,7 +20,7 @@ from curate.core.dataset import Dataset
 from curate.core.digest import Plain
 from curate.core.errors import ConfigError, nearest
 from curate.core.step import Job, Result, StepConfig
-from curate.generate.endpoints import Means
+from curate.generate.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from curate.generate.access import Access
@@ -63,9 +63,9 @@ class Kind:
         return ask
 
     @property
-    def estimate(self) -> Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Means], Estimate] | None:
+    def estimate(self) -> Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Endpoints], Estimate] | None:
         """What it will ask of models, before it does."""
-        estimate: Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Means], Estimate] | None
+        estimate: Callable[[Any, Mapping[str, Dataset], Mapping[str, str], Endpoints], Estimate] | None
         estimate = self._has("estimate")
         return estimate
 

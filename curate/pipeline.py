@@ -26,7 +26,7 @@ from curate.core.fingerprints import Fingerprints
 from curate.core.lock import lock
 from curate.core.progress import Progress
 from curate.core.step import Job, Result, Step, StepConfig, count_receipts, execute
-from curate.generate.endpoints import KEYS, Means, read_means
+from curate.generate.endpoints import KEYS, Endpoints, read_endpoints
 from curate.kinds import KINDS, Kind, Node, build, override
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _NO_MODEL = (
 class Planned:
     """One line of a plan: a step, its digest when that is known before the run, and whether it is done.
 
-    `cost` is what it will ask of models, where that can be told.
+    `cost` is what it will ask of models, where that is known.
     """
 
     node: Node
@@ -65,7 +65,7 @@ class Pipeline:
     name: str
     document: Document
     nodes: list[Node]
-    means: Means
+    endpoints: Endpoints
     _listings: dict[str, list[Plain]] = field(default_factory=dict)
 
     @classmethod
@@ -104,13 +104,13 @@ class Pipeline:
         if not isinstance(steps, dict) or not steps:
             raise BadValue(("steps",), "the pipeline needs steps, each a name and one kind")
         check_whole_numbers(data)
-        means, nodes = read_means(data), build(steps)
+        endpoints, nodes = read_endpoints(data), build(steps)
         for node in nodes:
             for key, endpoint in node.config.endpoints().items():
-                if endpoint not in means.endpoints:
-                    told = f"no endpoint {endpoint!r} under `endpoints:`; {nearest(endpoint, means.endpoints)}"
-                    raise BadValue((*node.path, *key.split(".")), told)
-        return cls(name, document, nodes, means)
+                if endpoint not in endpoints.by_name:
+                    message = f"no endpoint {endpoint!r} under `endpoints:`; {nearest(endpoint, endpoints.by_name)}"
+                    raise BadValue((*node.path, *key.split(".")), message)
+        return cls(name, document, nodes, endpoints)
 
     def folder(self, root: str) -> str:
         """The folder of this pipeline's runs under `root`."""
@@ -132,7 +132,7 @@ class Pipeline:
             cost = None
             estimate = KINDS[node.kind].estimate
             if step is not None and node.name not in done and estimate is not None:
-                cost = estimate(node.config, step.inputs, step.models, self.means)
+                cost = estimate(node.config, step.inputs, step.models, self.endpoints)
             planned.append(Planned(node, step.digest if step else None, node.name in done, rows, needs, cost))
         return planned
 
@@ -159,7 +159,7 @@ class Pipeline:
         record: list[dict[str, str]] = [{"step": node.name, "kind": node.kind, "folder": ""} for node in self.nodes]
         if not replay:
             try:
-                self.means.check_keys(
+                self.endpoints.check_keys(
                     sorted({name for node in self.nodes for name in node.config.endpoints().values()})
                 )
             except BadValue as error:
@@ -180,7 +180,7 @@ class Pipeline:
                     done[node.name] = execute(step, folder, engine, resources, progress, computed)
                 except BadValue as error:
                     raise self.document.locate(error) from None
-                progress.line(_told(done[node.name], there, time.monotonic() - started))
+                progress.line(_step_line(done[node.name], there, time.monotonic() - started))
             write_report(folder, done)
         return done
 
@@ -229,7 +229,7 @@ class Pipeline:
             config["files"] = listing
         endpoints = sorted(set(node.config.endpoints().values()))
         if endpoints:
-            config["endpoints"] = {name: self.means.endpoints[name].identity() for name in endpoints}
+            config["endpoints"] = {name: self.endpoints.by_name[name].identity() for name in endpoints}
         known.save()
         kind = KINDS[node.kind]
         return Step(
@@ -239,7 +239,7 @@ class Pipeline:
             config=config,
             inputs={role: done[name] for role, name in node.config.inputs().items()},
             models=models,
-            run=functools.partial(_run, kind, node.config, self.means, asking),
+            run=functools.partial(_run, kind, node.config, self.endpoints, asking),
         )
 
     def _listing(self, node: Node, known: Fingerprints) -> list[Plain] | None:
@@ -314,21 +314,21 @@ class _Asking:
     engine: Engine
 
 
-def _run(kind: Kind, config: StepConfig, means: Means, asking: _Asking | None, job: Job) -> Result:
+def _run(kind: Kind, config: StepConfig, endpoints: Endpoints, asking: _Asking | None, job: Job) -> Result:
     if kind.run is not None:
         return kind.run(job, config)
-    from curate.generate.access import open_access, told_so_far
+    from curate.generate.access import open_access, reported_so_far
 
     assert kind.ask is not None and asking is not None
     folder = files.join(asking.folder, LEDGER)
     with (
-        open_access(means, folder, replay=asking.replay, host=asking.engine.host) as access,
-        job.watch(functools.partial(told_so_far, folder, job.step.name)),
+        open_access(endpoints, folder, replay=asking.replay, host=asking.engine.host) as access,
+        job.watch(functools.partial(reported_so_far, folder, job.step.name)),
     ):
         return kind.ask(job, config, access)
 
 
-def _told(dataset: Dataset, there: bool, seconds: float) -> str:
+def _step_line(dataset: Dataset, there: bool, seconds: float) -> str:
     manifest = dataset.manifest
     model = manifest.details.get("model")
     parts = [f"{model:>15}" if model else f"{manifest.rows:>10,} rows"]

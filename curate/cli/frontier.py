@@ -64,14 +64,16 @@ def frontier(
     source = Source(step, _inputs(config, done, run), _models(config, done))
     with (
         lock(files.absolute(run)),
-        open_access(pipeline.means, files.join(files.absolute(run), LEDGER), replay=True, host="127.0.0.1") as access,
+        open_access(
+            pipeline.endpoints, files.join(files.absolute(run), LEDGER), replay=True, host="127.0.0.1"
+        ) as access,
     ):
         seen, left = look(config, source, access, reference=reference, quality=quality.value)
     pairs, curves = curves_of(seen)
     if csv_ is not None:
         with files.atomic_output(csv_) as out:
             out.write(_points(curves).encode())
-    out_lines = [*_told(seen, left), *_lines(config, seen, curves, dollars=has_prices(config, pipeline.means))]
+    out_lines = [*_counts(seen, left), *_lines(config, seen, curves, dollars=has_prices(config, pipeline.endpoints))]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\n".join([*out_lines, "", table(curves, pairs)]), markup=False)
 
@@ -94,7 +96,7 @@ def _models(config: SynthesizeConfig, done: dict[str, Dataset]) -> dict[str, str
     }
 
 
-def _told(seen: Sequence[Seen], left: dict[str, int]) -> list[str]:
+def _counts(seen: Sequence[Seen], left: dict[str, int]) -> list[str]:
     out = ", ".join(f"{count:,} {why}" for why, count in sorted(left.items()))
     return [f"{len(seen):,} answers of both models on record" + (f"; left out: {out}" if left else "")]
 

@@ -42,8 +42,8 @@ def recipes(
     for each in names():
         recipe = load_recipe(each)
         reads = ", ".join([*recipe.needs, *(f"({column})" for column in recipe.optional)]) or "nothing"
-        told = f"reads {reads}" + (f"; set {', '.join(recipe.params)}" if recipe.params else "")
-        lines = [*textwrap.wrap(recipe.about, wide), *textwrap.wrap(told, wide)]
+        summary = f"reads {reads}" + (f"; set {', '.join(recipe.params)}" if recipe.params else "")
+        lines = [*textwrap.wrap(recipe.about, wide), *textwrap.wrap(summary, wide)]
         for i, line in enumerate(lines):
             console.print(f"{each if i == 0 else '':<{_NAME}}{line}", markup=False)
 
@@ -82,8 +82,8 @@ def bill(run: RunArgument) -> None:
             for state, count in states.items():
                 known[state] = known.get(state, 0) + count
     for model, amount in sorted(spent.items()):
-        told = ", ".join(f"{count:,} {state}" for state, count in sorted(attempts[model].items()))
-        table.add_row(model, told, f"{amount.requests:,}", f"{amount.tokens:,}", dollars(amount.money))
+        summary = ", ".join(f"{count:,} {state}" for state, count in sorted(attempts[model].items()))
+        table.add_row(model, summary, f"{amount.requests:,}", f"{amount.tokens:,}", dollars(amount.money))
     console.print(table, markup=False)
     console.print(
         "settled: billed as the endpoint said. free: refused, not billed. stands, lost: what became of it is not"

@@ -78,13 +78,13 @@ def mode() -> Mode:
 
 
 def settle() -> None:
-    """Ask the libraries for kernels that do not depend on the shape of a product, unless they are told otherwise."""
+    """Ask the libraries for kernels that do not depend on the shape of a product, unless other settings are there."""
     for name, value in MACHINE.items():
         os.environ.setdefault(name, value)
 
 
 def restart_if_needed(asked: Mode | None) -> None:
-    """Start this command anew, in the place of its process, where it was not started for the mode that is asked for."""
+    """Start this command again in its own process where it was not started for the mode that is asked for."""
     if asked is not None and asked != mode():
         others = {name: value for name, value in os.environ.items() if name not in PORTABLE}
         own = PORTABLE if asked == "portable" else {}

@@ -4,7 +4,7 @@
     for batch in docs.read(docs.shards[0], ["id", "text"]):
         ...
 
-Side datasets have the same shard names and the same row order, `id` first; `align` walks several at once.
+Attribute datasets have the same shard names and the same row order, `id` first; `align` walks several at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Failure:
-    """A shard that was given up after retries, when the run was asked to go on."""
+    """A shard that failed after retries, when the run was asked to go on."""
 
     shard: str
     rows: int
@@ -218,7 +218,7 @@ def align(datasets: Sequence[Dataset], shard: str, columns: Mapping[int, Sequenc
     for i, dataset in enumerate(datasets):
         names = list(dict.fromkeys(["id", *columns.get(i, ())]))
         if shard not in dataset.names:
-            tables.append(dataset.schema().empty_table().select(names))  # it was given up there
+            tables.append(dataset.schema().empty_table().select(names))  # it failed there
             continue
         tables.append(pa.Table.from_batches(list(dataset.read(shard, names))))
     base = tables[0]

@@ -19,7 +19,7 @@ class Funnel:
     Attributes:
         records: what was read, or what a `synthesize` step made.
         quarantined: step -> rows put aside there.
-        failed: rows in shards that were given up.
+        failed: rows in failed shards.
         dropped: reason -> rows, in the order of the rules.
         kept: rows in the release.
         made: whether the records were made.

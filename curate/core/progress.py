@@ -76,19 +76,19 @@ class Progress:
             self._console.print(text, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def watch(self, name: str, told: Callable[[], str]) -> Iterator[None]:
-        """Show every now and then what `told` says, while the block lasts: for tasks that take long.
+    def watch(self, name: str, report: Callable[[], str]) -> Iterator[None]:
+        """Show every now and then what `report` says, while the block lasts: for tasks that take long.
 
         Args:
             name: of the step.
-            told: called in a thread; what it says is shown as it is.
+            report: called in a thread; what it says is shown as it is.
         """
         over = threading.Event()
         every = _BAR_SECONDS if self._bars is not None else _LINE_SECONDS
 
         def look() -> None:
             while not over.wait(every):
-                text = told()
+                text = report()
                 if self._bars is not None:
                     for task in self._bars.tasks:
                         self._bars.update(task.id, note=text)

@@ -217,12 +217,12 @@ class Job:
             self._progress.line(f"{self.step.name}: {text}")
         self._known.update(now)
 
-    def watch(self, told: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
-        """Show what `told` says while a block lasts, see `Progress.watch`."""
-        return self._progress.watch(self.step.name, told)
+    def watch(self, report: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
+        """Show what `report` says while a block lasts, see `Progress.watch`."""
+        return self._progress.watch(self.step.name, report)
 
     def whole(self, joins: Sequence[J]) -> list[J]:
-        """The tasks whose pieces were all done; one that lacks a piece is given up in the place of its pieces."""
+        """The tasks whose pieces were all done; one that lacks a piece fails in the place of its pieces."""
         lost = {failure.shard: failure for failure in self.failed}
         found: list[J] = []
         for join in joins:

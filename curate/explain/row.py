@@ -4,7 +4,8 @@ for line in explain_row(list(outputs.values()), "1f0c22aa", "runs/pretrain/confi
 print(line)
 
 Beneath the score of a fastText model stand the words and n-grams that moved it most, beneath the verdict of a
-selection the rows beside it (`curate.explain.selection`), beneath a made row what made it (`curate.explain.synthetic`).
+selection the rows beside it (`curate.explain.selection`), beneath a synthetic row what made it
+(`curate.explain.synthetic`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from curate.core.draw import sample_keys
 from curate.core.errors import ConfigError, ModelError
 from curate.core.shards import QUARANTINE
 from curate.explain.selection import explain_pick
-from curate.explain.synthetic import KIND, TOLD, Fate, explain_fate, explain_made, find_fates, ledgers_of
+from curate.explain.synthetic import (
+    KIND,
+    SUMMARISED,
+    RowOutcome,
+    explain_outcome,
+    explain_synthetic,
+    find_outcomes,
+    ledgers_of,
+)
 from curate.models.fasttext.explain import moved_by
 from curate.steps.score.step import TEXT, ScoreConfig, parse
 
@@ -50,7 +59,7 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
     """
     ids: set[str] = set()
     found = []
-    fates: list[tuple[Dataset, Fate]] = []
+    outcomes: list[tuple[Dataset, RowOutcome]] = []
     for dataset in datasets:
         if dataset.manifest.kind in ("train", "release"):
             continue
@@ -59,8 +68,8 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
             ids.add(str(values["id"]))
             found.append((dataset, values))
         if dataset.manifest.kind == KIND:
-            fates += [(dataset, fate) for fate in find_fates(dataset, row)]
-    ids.update(fate.id for _, fate in fates)
+            outcomes += [(dataset, outcome) for outcome in find_outcomes(dataset, row)]
+    ids.update(outcome.id for _, outcome in outcomes)
     if not ids:
         raise ConfigError(f"no row has an id that begins with {row!r}; ids stand in the column `id` of every dataset")
     if len(ids) > 1:
@@ -86,14 +95,14 @@ def explain_row(datasets: Sequence[Dataset], row: str, config: str | None = None
         for name, value in values.items():
             if name == "messages" and isinstance(value, list) and "text" not in values:
                 yield from (f"    {turn['role']:<36} {_line(turn['content'])}" for turn in value)
-            elif name not in ("id", "source", *(TOLD if dataset.manifest.kind == KIND else ())):
+            elif name not in ("id", "source", *(SUMMARISED if dataset.manifest.kind == KIND else ())):
                 yield f"    {name:<36} {_line(value)}"
                 if dataset.manifest.step in scorers:
                     yield from _moved(scorers[dataset.manifest.step], name, values, found, datasets)
         if dataset.manifest.kind == KIND:
-            yield from explain_made(dataset, values, datasets, _ledgers(dataset, config))
-    for dataset, fate in fates:
-        yield from explain_fate(dataset, fate)
+            yield from explain_synthetic(dataset, values, datasets, _ledgers(dataset, config))
+    for dataset, outcome in outcomes:
+        yield from explain_outcome(dataset, outcome)
 
 
 def _ledgers(made: Dataset, config: str | None) -> list[str]:

@@ -1,9 +1,9 @@
-"""Where a made row comes from: who was asked what, the answer, and its parents back to the files that were read.
+"""Where a synthetic row comes from: who was asked what, the answer, and its parents back to the files that were read.
 
-for line in explain_made(made, {"id": "eceec211...", "parents": ["c84198f1..."], ...}, datasets, ledgers):
+for line in explain_synthetic(made, {"id": "eceec211...", "parents": ["c84198f1..."], ...}, datasets, ledgers):
     print(line)
-for fate in find_fates(made, "c84198f1"):            # the other way: what was made of a row
-    print(fate.state, fate.made)
+for outcome in find_outcomes(made, "c84198f1"):            # the other way: what was made of a row
+    print(outcome.state, outcome.made)
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from curate.generate.recorded import SUFFIX, find_ledgers
 from curate.generate.request import Unreadable, as_request, read_completion
 
 KIND = "synthesize"
-# What is told of a made row in words, not column by column.
-TOLD = ("parents", "recipe", "model", "request", "sample", "finish", "check", "logprobs")
-_FATES = "fates"
+# What is said of a synthetic row in words, not column by column.
+SUMMARISED = ("parents", "recipe", "model", "request", "sample", "finish", "check", "logprobs")
+_OUTCOMES = "fates"
 _ASKED, _WIDTH = 400, 60  # characters of a prompt or an answer, and of any other row
 _MANY = 10  # parents of a row, or rows made of one, that are named
 _CHAIN = 40  # rows back to the sources: a pool of thousands may all be parents of one another
 
 
 @dataclass(frozen=True)
-class Fate:
+class RowOutcome:
     """What became of a row in a `synthesize` step, and the ids of the rows made of it, where they are known."""
 
     id: str
@@ -63,10 +63,10 @@ def ledgers_of(run: str, named: Sequence[str]) -> list[str]:
     return [path for path in dict.fromkeys(found) if os.path.exists(path)]
 
 
-def explain_made(
+def explain_synthetic(
     made: Dataset, row: Mapping[str, object], datasets: Sequence[Dataset], ledgers: Sequence[str]
 ) -> Iterator[str]:
-    """Lines beneath a made row.
+    """Lines beneath a synthetic row.
 
     Args:
         made: the output of a `synthesize` step.
@@ -120,11 +120,11 @@ def _entry(path: str, key: str) -> Entry | None:
 
 
 class _Chain:
-    """The parents of a row, theirs, and so on; each row is told once."""
+    """The parents of a row, theirs, and so on; each row is shown once."""
 
     def __init__(self, known: Mapping[str, Dataset]) -> None:
         self._known = known
-        self._told: set[str] = set()
+        self._shown: set[str] = set()
 
     def lines(self, dataset: Dataset, row: Mapping[str, object], depth: int) -> Iterator[str]:
         """A line for each parent of a row, its parents beneath it."""
@@ -137,7 +137,7 @@ class _Chain:
         inputs = [self._known[each] for each in dataset.manifest.inputs.values() if each in self._known]
         found = _find_rows([*inputs, dataset], ids[:_MANY])
         for i, key in enumerate(ids[:_MANY]):
-            if len(self._told) >= _CHAIN:
+            if len(self._shown) >= _CHAIN:
                 yield f"{indent}and {len(ids) - i:,} more: {_CHAIN} rows back are told"
                 return
             if key not in found:
@@ -145,10 +145,10 @@ class _Chain:
                 continue
             home, shard, values = found[key]
             where = f"{home.manifest.step} ({home.manifest.kind})"
-            if key in self._told:
+            if key in self._shown:
                 yield f"{indent}parent {key} of {where}: told above"
                 continue
-            self._told.add(key)
+            self._shown.add(key)
             yield f"{indent}parent {key} of {where}, from {values.get('source')} in {shard}: {_begins(values)}"
             if home.manifest.kind == KIND:
                 yield from self.lines(home, values, depth + 1)
@@ -175,19 +175,19 @@ def _find_rows(datasets: Sequence[Dataset], ids: Sequence[str]) -> dict[str, tup
     return found
 
 
-def find_fates(made: Dataset, row: str) -> Iterator[Fate]:
+def find_outcomes(made: Dataset, row: str) -> Iterator[RowOutcome]:
     """What became of the rows that went into a `synthesize` step and whose id begins so."""
     recipe = made.manifest.config.get("recipe")
     pool = isinstance(recipe, dict) and recipe.get("pool") is not None
     for shard in made.shards:
         start = 0
-        for batch in read_shard(files.join(made.folder, _FATES, shard.name)):
+        for batch in read_shard(files.join(made.folder, _OUTCOMES, shard.name)):
             counts = batch.column("rows").to_pylist()
             for i in pc.indices_nonzero(pc.starts_with(batch.column("id"), row)).to_pylist():
                 values = batch.slice(i, 1).to_pylist()[0]
-                # Made rows stand in the order of fates, but for a pool's, which are admitted in another one.
+                # Synthetic rows stand in the order of outcomes, but for a pool's, which are admitted in another one.
                 ids = [] if pool else _ids(made, shard.name, start + sum(counts[:i]), min(counts[i], _MANY))
-                yield Fate(
+                yield RowOutcome(
                     values["id"],
                     values["fate"],
                     values["reason"] or "",
@@ -207,24 +207,24 @@ def _ids(made: Dataset, shard: str, first: int, count: int) -> list[str]:
     return ids
 
 
-def explain_fate(made: Dataset, fate: Fate) -> Iterator[str]:
+def explain_outcome(made: Dataset, outcome: RowOutcome) -> Iterator[str]:
     """Lines that say what became of a row."""
     head = f"{made.manifest.step} ({made.manifest.kind})"
-    if fate.state == "skipped":
+    if outcome.state == "skipped":
         yield f"{head}: skipped: the budget had nothing left"
-    elif fate.state == "accepted":
-        yield f"{head}: accepted: {fate.rows:,} row{'s' * (fate.rows != 1)} made of it"
+    elif outcome.state == "accepted":
+        yield f"{head}: accepted: {outcome.rows:,} row{'s' * (outcome.rows != 1)} made of it"
     else:
-        message = f": {_quoted(fate.message, 2 * _WIDTH)}" if fate.message else ""
-        yield f"{head}: {fate.state}: {fate.reason}{message}"
-    for each in fate.made:
+        message = f": {_quoted(outcome.message, 2 * _WIDTH)}" if outcome.message else ""
+        yield f"{head}: {outcome.state}: {outcome.reason}{message}"
+    for each in outcome.made:
         yield f"    {each}"
-    if fate.made and fate.rows > len(fate.made):
-        yield f"    and {fate.rows - len(fate.made):,} more"
-    for reason, text in fate.dropped[:_MANY]:
+    if outcome.made and outcome.rows > len(outcome.made):
+        yield f"    and {outcome.rows - len(outcome.made):,} more"
+    for reason, text in outcome.dropped[:_MANY]:
         yield f"    not taken, {reason}: {_quoted(text, _WIDTH)}"
-    if fate.dropped[_MANY:]:
-        yield f"    and {len(fate.dropped) - _MANY:,} more that were not taken"
+    if outcome.dropped[_MANY:]:
+        yield f"    and {len(outcome.dropped) - _MANY:,} more that were not taken"
 
 
 def _begins(row: Mapping[str, object]) -> str:

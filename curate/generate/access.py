@@ -1,6 +1,6 @@
 """What a step that asks models works with: the ledgers of its run, and its part of the budget.
 
-with open_access(means, "runs/demo/ledger", replay=False, host="127.0.0.1") as access:
+with open_access(endpoints, "runs/demo/ledger", replay=False, host="127.0.0.1") as access:
     job.map("", functools.partial(_Make, access, config), tasks)
 async with access.session("made/part-00000", names=["large"]) as ask:      # in a worker
     completion = await ask(request)
@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from curate.core import files
 from curate.core.errors import ConfigError, RunError
 from curate.generate.ask import Ask
-from curate.generate.budget import Lease, Place, Purse, lend
-from curate.generate.endpoints import Means
+from curate.generate.budget import Address, BudgetClient, BudgetServer, serve_budget
+from curate.generate.endpoints import Endpoints
 from curate.generate.ledger import Amount, Ledger, answers_in, spent_in
 from curate.generate.prices import dollars
 from curate.generate.recorded import find_ledgers, import_recorded
@@ -30,18 +30,18 @@ class Access:
     """How the workers of a step ask; the same for all of them, and sent to them.
 
     Attributes:
-        means: endpoints, caps and prices.
+        endpoints: endpoints, caps and prices.
         folder: where the run's ledgers lie.
         others: ledgers with recorded answers.
         replay: whether nobody is asked.
         place: of the budget's coordinator; None without a budget.
     """
 
-    means: Means
+    endpoints: Endpoints
     folder: str
     others: tuple[str, ...]
     replay: bool
-    place: Place | None = None
+    address: Address | None = None
 
     @contextlib.asynccontextmanager
     async def session(self, ledger: str, names: Sequence[str]) -> AsyncIterator[Ask]:
@@ -56,14 +56,14 @@ class Access:
         beside = [each for each in find_ledgers(os.path.dirname(os.path.dirname(path))) if _step(each) == _step(path)]
         older = [each for each in beside if os.path.dirname(each) != os.path.dirname(path)]
         book = Ledger(path, [*older, *self.others])
-        lease: Lease | None = None
+        client: BudgetClient | None = None
         try:
-            lease = await Lease.open(self.place, path) if self.place is not None else None
-            async with Ask(self.means, book, lease, names, replay=self.replay) as ask:
+            client = await BudgetClient.open(self.address, path) if self.address is not None else None
+            async with Ask(self.endpoints, book, client, names, replay=self.replay) as ask:
                 yield ask
         finally:
-            if lease is not None:
-                await lease.close()
+            if client is not None:
+                await client.close()
             book.close()
 
 
@@ -83,11 +83,11 @@ def _step(path: str) -> str:
 
 
 @contextlib.contextmanager
-def open_access(means: Means, folder: str, *, replay: bool, host: str) -> Iterator[Access]:
+def open_access(endpoints: Endpoints, folder: str, *, replay: bool, host: str) -> Iterator[Access]:
     """What a step may use while the block lasts: the budget is lent by this process.
 
     Args:
-        means: endpoints, caps and prices.
+        endpoints: endpoints, caps and prices.
         folder: of the run's ledgers.
         replay: whether nobody is asked, whatever is missing.
         host: this machine, as the workers see it.
@@ -98,13 +98,13 @@ def open_access(means: Means, folder: str, *, replay: bool, host: str) -> Iterat
     if files.is_remote(folder):
         raise ConfigError(f"{folder}: ledgers need a file system that all workers share; choose another --root")
     os.makedirs(folder, exist_ok=True)
-    access = Access(means, folder, import_recorded(means.ledgers, folder), replay)
-    if means.caps is None or replay:
+    access = Access(endpoints, folder, import_recorded(endpoints.ledgers, folder), replay)
+    if endpoints.caps is None or replay:
         yield access
         return
-    purse = Purse(means.caps, spent_so_far(folder))
-    with lend(purse, host) as place:
-        yield replace(access, place=place)
+    budget = BudgetServer(endpoints.caps, spent_so_far(folder))
+    with serve_budget(budget, host) as address:
+        yield replace(access, address=address)
 
 
 def spent_so_far(folder: str) -> dict[str, Amount]:
@@ -116,7 +116,7 @@ def spent_so_far(folder: str) -> dict[str, Amount]:
     return total
 
 
-def told_so_far(folder: str, step: str) -> str:
+def reported_so_far(folder: str, step: str) -> str:
     """How many answers the ledgers of a step have, and what all ledgers cost, in a few words."""
     try:
         answers = sum(answers_in(path) for path in find_ledgers(folder) if _step(path) == step)

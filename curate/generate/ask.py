@@ -1,6 +1,6 @@
 """Asking: a request becomes a completion, whatever it takes, and everything about it is on record.
 
-    async with Ask(means, ledger, lease, names=["large"], replay=False) as ask:
+    async with Ask(endpoints, ledger, budget, names=["large"], replay=False) as ask:
         completion = await ask(request)
 
 First the ledger is looked in. What it has not, is reserved in the budget, recorded, sent when the governor
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from curate.core.errors import RunError
 from curate.generate.account import Account, account_for
-from curate.generate.budget import Lease
-from curate.generate.endpoints import Endpoint, Means
+from curate.generate.budget import BudgetClient
+from curate.generate.endpoints import Endpoint, Endpoints
 from curate.generate.governor import Governor, Open
 from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger
 from curate.generate.outcome import Outcome
@@ -71,7 +71,7 @@ class Sender(Protocol):
         ...
 
 
-class _Place:
+class _Server:
     """One server of an endpoint, its governor and its weight."""
 
     def __init__(self, sender: Sender, governor: Governor, weight: float) -> None:
@@ -82,19 +82,19 @@ class Ask:
     """`Generate` over ledger, budget, governors and clients.
 
     Args:
-        means: endpoints and prices.
+        endpoints: endpoints and prices.
         ledger: of this shard.
-        lease: this worker's part of the budget; None where there is none.
+        budget: this worker's part of the budget; None where there is none.
         names: the endpoints that are asked.
         replay: whether the ledger alone may answer.
     """
 
     def __init__(
-        self, means: Means, ledger: Ledger, lease: Lease | None, names: Sequence[str], *, replay: bool
+        self, endpoints: Endpoints, ledger: Ledger, budget: BudgetClient | None, names: Sequence[str], *, replay: bool
     ) -> None:
-        self._means, self._ledger, self._lease, self._replay = means, ledger, lease, replay
+        self._endpoints, self._ledger, self._budget, self._replay = endpoints, ledger, budget, replay
         self._batches: list[BatchSender] = []
-        self._places = {} if replay else {name: self._open(name) for name in names}
+        self._servers = {} if replay else {name: self._open(name) for name in names}
         self._asking: dict[str, asyncio.Task[Completion]] = {}
         self._stopped: RunError | None = None
         self._last: dict[str, str] = {}
@@ -103,9 +103,9 @@ class Ask:
         try:
             for batches in self._batches:
                 for attempt, spent in await batches.recover():
-                    if self._lease is not None:
-                        # Its worst case counts as spent since the lease was opened.
-                        self._lease.settle(attempt.model, attempt.worst, spent)
+                    if self._budget is not None:
+                        # Its worst case counts as spent since the client was opened.
+                        self._budget.settle(attempt.model, attempt.worst, spent)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -120,7 +120,7 @@ class Ask:
         for batches in self._batches:
             await batches.close()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        for places in self._places.values():
+        for places in self._servers.values():
             for place in places:
                 with contextlib.suppress(Exception):  # a connection that does not even close in order
                     await place.sender.close()
@@ -146,12 +146,12 @@ class Ask:
         return await asyncio.shield(task)
 
     async def _ask(self, request: Request) -> Completion:
-        endpoint = self._means.endpoints[request.endpoint]
+        endpoint = self._endpoints.by_name[request.endpoint]
         begun: float | None = None
         wait = _FIRST_WAIT
         failures = 0
         while True:
-            place = min(self._places[request.endpoint], key=_busy)
+            place = min(self._servers[request.endpoint], key=_busy)
             async with place.governor.turn() as mine:
                 self._check(request.endpoint, endpoint)
                 if not mine:
@@ -179,12 +179,12 @@ class Ask:
             await asyncio.sleep(max(outcome.retry_after, wait * random.uniform(0.5, 1.5)))
             wait = min(_LONGEST_WAIT, 2 * wait)
 
-    async def _attempt(self, place: _Place, request: Request) -> tuple[Attempt, Account]:
+    async def _attempt(self, place: _Server, request: Request) -> tuple[Attempt, Account]:
         """One sending, from the reservation to what it came to, which is to be settled."""
-        price = self._means.price(request.endpoint)
+        price = self._endpoints.price(request.endpoint)
         prompt, most = request.prompt_tokens, request.most
         worst = Amount(price.worst(prompt, most), prompt + most, 1)
-        if self._lease is not None and not await self._lease.reserve(request.model, worst):
+        if self._budget is not None and not await self._budget.reserve(request.model, worst):
             raise Skipped
         attempt = Attempt(secrets.token_hex(12), request.key, request.model, worst)
         await self._ledger.begin(attempt)
@@ -198,31 +198,31 @@ class Ask:
         """Record what an attempt came to, and free what it did not cost."""
         answer = (request, account.outcome.body) if account.completion is not None else None
         await self._ledger.settle(attempt.id, account.state, account.spent, answer)
-        if self._lease is not None:
-            self._lease.settle(attempt.model, attempt.worst, account.spent)
+        if self._budget is not None:
+            self._budget.settle(attempt.model, attempt.worst, account.spent)
 
     async def _give_up(self, request: Request, outcome: Outcome) -> None:
         why = GaveUp(outcome.error, outcome.message)
         await self._ledger.give_up(request.key, why)
         raise GivenUp(why)
 
-    def _open(self, name: str) -> list[_Place]:
+    def _open(self, name: str) -> list[_Server]:
         # They import `openai`, which whoever asks nobody does without.
         from curate.generate.batch import BatchSender
         from curate.generate.client import Client
 
-        endpoint = self._means.endpoints[name]
+        endpoint = self._endpoints.by_name[name]
         if endpoint.batch:
-            batches = BatchSender(name, endpoint, self._ledger, self._means.price(name))
+            batches = BatchSender(name, endpoint, self._ledger, self._endpoints.price(name))
             self._batches.append(batches)
-            return [_Place(batches, Open(endpoint.batch_rows), 1.0)]
-        return [_Place(Client(each, endpoint), Governor(endpoint.in_flight), each.weight) for each in endpoint.places]
+            return [_Server(batches, Open(endpoint.batch_rows), 1.0)]
+        return [_Server(Client(each, endpoint), Governor(endpoint.in_flight), each.weight) for each in endpoint.places]
 
     def _check(self, name: str, endpoint: Endpoint) -> None:
         """See that the run has not stopped, and that the endpoint is not down for good."""
         if self._stopped is not None:
             raise self._stopped
-        since = [place.governor.down_since for place in self._places[name]]
+        since = [place.governor.down_since for place in self._servers[name]]
         if all(each is not None for each in since):
             down = time.monotonic() - max(each for each in since if each is not None)
             if down > endpoint.patience:
@@ -232,7 +232,7 @@ class Ask:
                 raise self._stopped
 
 
-def _busy(place: _Place) -> tuple[float, float]:
+def _busy(place: _Server) -> tuple[float, float]:
     return place.governor.load / place.weight, place.governor.waiting / place.weight
 
 

@@ -145,7 +145,7 @@ class BatchSender:
                 self._far.add(task)
                 task.add_done_callback(self._tasks.discard)
                 task.add_done_callback(self._far.discard)
-                # One that was cancelled before it began has told nobody.
+                # One that was cancelled before it began reports nothing.
                 task.add_done_callback(functools.partial(_leave, some))
 
     async def _run(self, kind: Kind, entries: Sequence[_Entry]) -> None:
@@ -256,8 +256,8 @@ class BatchSender:
                 raise _Stop(replace(outcome, what="stop", message=f"refuses it ({outcome.message})"), sure=True)
             gone = time.monotonic() - begun
             if gone > self._endpoint.patience:
-                told = f"has not answered for {gone:.0f} s ({outcome.message}); run the same command again"
-                raise _Stop(replace(outcome, what="stop", message=told), sure=False)
+                message = f"has not answered for {gone:.0f} s ({outcome.message}); run the same command again"
+                raise _Stop(replace(outcome, what="stop", message=message), sure=False)
             await asyncio.sleep(max(outcome.retry_after, wait))
             wait = min(_LONGEST_WAIT, 2 * wait)
 

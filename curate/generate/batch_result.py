@@ -50,9 +50,9 @@ class BatchResult:
             outcome = self._client.status(status, body)
             # The endpoint paces a batch itself: a limit in there is a failure like others.
             return replace(outcome, what="failed") if outcome.what == "limited" else outcome
-        told = error if isinstance(error, dict) else {}
-        code, message = str(told.get("code") or "batch-error"), self._client.blot(str(told.get("message") or ""))
-        return Outcome("failed", message=message, error=code.replace("_", "-"), billed=not told)
+        detail = error if isinstance(error, dict) else {}
+        code, message = str(detail.get("code") or "batch-error"), self._client.blot(str(detail.get("message") or ""))
+        return Outcome("failed", message=message, error=code.replace("_", "-"), billed=not detail)
 
 
 def _others(client: Client, batch: Batch) -> Outcome:
@@ -60,6 +60,6 @@ def _others(client: Client, batch: Batch) -> Outcome:
     if batch.status == "completed":
         return Outcome("failed", message="the batch has no line for it", error="batch-incomplete")
     if batch.status == "failed" and batch.errors is not None and batch.errors.data:
-        told = client.blot("; ".join(str(each.message or each.code) for each in batch.errors.data))
-        return Outcome("stop", message=f"refuses the batch ({told})", error="batch-failed", billed=False)
+        detail = client.blot("; ".join(str(each.message or each.code) for each in batch.errors.data))
+        return Outcome("stop", message=f"refuses the batch ({detail})", error="batch-failed", billed=False)
     return Outcome("failed", message=f"the batch ended as {batch.status}", error="batch-expired", billed=False)

@@ -1,10 +1,10 @@
 """The budget of a run: what is spent never passes the caps, with any number of workers.
 
-    purse = Purse(Caps(usd=2.5), spent={})
-    with lend(purse, host="127.0.0.1") as place:              # in the process that runs the pipeline
+    budget = BudgetServer(Caps(usd=2.5), spent={})
+    with serve_budget(budget, host="127.0.0.1") as address:          # in the process that runs the pipeline
         ...
-    lease = await Lease.open(place, ledger="part-00000.sqlite")   # in a worker
-    if await lease.reserve("gpt-4o-mini", worst): ...; lease.settle("gpt-4o-mini", worst, actual)
+    client = await BudgetClient.open(address, ledger="part-00000.sqlite")   # in a worker
+    if await client.reserve("gpt-4o-mini", worst): ...; client.settle("gpt-4o-mini", worst, actual)
 
 Before an attempt its worst case is reserved. A worker draws from the coordinator more than it needs at once, and gives
 back what is left as soon as another has to wait. A worker that is lost leaves its ledger, which says what it
@@ -38,7 +38,7 @@ class _Loan:
 
     ledger: str
     base: Mapping[str, Amount]
-    told: dict[str, Amount] = field(default_factory=dict)
+    reported: dict[str, Amount] = field(default_factory=dict)
     lent: dict[str, Amount] = field(default_factory=dict)
 
 
@@ -51,7 +51,7 @@ class _Waiting:
     answer: Callable[[Amount | None], None]
 
 
-class Purse:
+class BudgetServer:
     """Who has how much of the caps. Knows nothing of processes or sockets."""
 
     def __init__(self, caps: Caps, spent: Mapping[str, Amount]) -> None:
@@ -63,7 +63,7 @@ class Purse:
 
     @property
     def spent(self) -> Mapping[str, Amount]:
-        """What was spent, or may have been, by model, as far as the workers have told."""
+        """What was spent, or may have been, by model, as far as the workers have reported."""
         return self._spent
 
     @property
@@ -87,14 +87,14 @@ class Purse:
     def give(self, loan: _Loan, model: str, spent: Amount, back: Amount) -> None:
         """A worker tells what it spent of a loan, and gives back a part."""
         self._spent[model] = self._spent.get(model, Amount()).plus(spent)
-        loan.told[model] = loan.told.get(model, Amount()).plus(spent)
+        loan.reported[model] = loan.reported.get(model, Amount()).plus(spent)
         loan.lent[model] = loan.lent.get(model, Amount()).minus(spent).minus(back)
         self._serve()
 
     def leave(self, loan: _Loan, said: Mapping[str, Amount]) -> None:
         """A worker is gone; `said` is what its ledger says now."""
         for model, total in said.items():
-            known = loan.base.get(model, Amount()).plus(loan.told.get(model, Amount()))
+            known = loan.base.get(model, Amount()).plus(loan.reported.get(model, Amount()))
             self._spent[model] = self._spent.get(model, Amount()).plus(total.minus(known))
         self._loans.remove(loan)
         self._waiting = [each for each in self._waiting if each.loan is not loan]
@@ -132,7 +132,7 @@ class Purse:
 
 
 @dataclass(frozen=True)
-class Place:
+class Address:
     """Where the coordinator listens, and the word by which it knows a worker of its own."""
 
     host: str
@@ -141,20 +141,20 @@ class Place:
 
 
 @contextlib.contextmanager
-def lend(purse: Purse, host: str) -> Iterator[Place]:
-    """Serve a purse to workers while the block lasts; a thread of this process is the coordinator.
+def serve_budget(budget: BudgetServer, host: str) -> Iterator[Address]:
+    """Serve a budget to workers while the block lasts; a thread of this process is the coordinator.
 
     Args:
-        purse: what is lent.
+        budget: what is lent.
         host: the address of this machine as the workers see it; of no other is listened to.
     """
     token = secrets.token_hex(16)
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(_Coordinator(purse, token).serve, host, 0))
+    server = loop.run_until_complete(asyncio.start_server(_Coordinator(budget, token).serve, host, 0))
     thread = threading.Thread(target=loop.run_forever, name="budget", daemon=True)
     thread.start()
     try:
-        yield Place(host, server.sockets[0].getsockname()[1], token)
+        yield Address(host, server.sockets[0].getsockname()[1], token)
     finally:
         asyncio.run_coroutine_threadsafe(_end(server), loop).result()
         loop.call_soon_threadsafe(loop.stop)
@@ -171,8 +171,8 @@ async def _end(server: asyncio.Server) -> None:
 
 
 class _Coordinator:
-    def __init__(self, purse: Purse, token: str) -> None:
-        self._purse, self._token = purse, token
+    def __init__(self, budget: BudgetServer, token: str) -> None:
+        self._budget, self._token = budget, token
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,7 +181,7 @@ class _Coordinator:
             hello = orjson.loads(await reader.readline() or b"{}")
             if not secrets.compare_digest(str(hello.get("token", "")), self._token):
                 return
-            loan = self._purse.enter(hello["ledger"], spent_in(hello["ledger"]))
+            loan = self._budget.enter(hello["ledger"], spent_in(hello["ledger"]))
             self._writers.add(writer)
             _tell(writer, {"hello": 1})
             while line := await reader.readline():
@@ -191,20 +191,20 @@ class _Coordinator:
         finally:
             self._writers.discard(writer)
             if loan is not None:
-                self._purse.leave(loan, spent_in(loan.ledger))
+                self._budget.leave(loan, spent_in(loan.ledger))
             writer.close()
 
     def _hear(self, loan: _Loan, message: dict[str, object], writer: asyncio.StreamWriter) -> None:
         model = str(message["model"])
         if "spent" in message:
-            self._purse.give(loan, model, _amount(message["spent"]), _amount(message["back"]))
+            self._budget.give(loan, model, _amount(message["spent"]), _amount(message["back"]))
         if "need" in message:
 
             def answer(granted: Amount | None) -> None:
                 _tell(writer, {"granted": granted})
 
-            self._purse.draw(loan, model, _amount(message["need"]), _amount(message["want"]), answer)
-        if self._purse.waits:
+            self._budget.draw(loan, model, _amount(message["need"]), _amount(message["want"]), answer)
+        if self._budget.waits:
             for each in self._writers:
                 _tell(each, {"recall": 1})
 
@@ -229,7 +229,7 @@ def _tell(writer: asyncio.StreamWriter, message: Mapping[str, object]) -> None:
         writer.write(orjson.dumps(message, default=list) + b"\n")
 
 
-class Lease:
+class BudgetClient:
     """A worker's part of the budget."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -243,17 +243,17 @@ class Lease:
         self._ears = asyncio.create_task(self._listen())
 
     @classmethod
-    async def open(cls, place: Place, ledger: str) -> Lease:
+    async def open(cls, address: Address, ledger: str) -> BudgetClient:
         """Connect to the coordinator.
 
         Raises:
             RunError: it is not there.
         """
         try:
-            reader, writer = await asyncio.open_connection(place.host, place.port)
+            reader, writer = await asyncio.open_connection(address.host, address.port)
         except OSError as error:
-            raise RunError(f"the budget's coordinator cannot be reached at {place.host} ({error})") from None
-        _tell(writer, {"token": place.token, "ledger": ledger})
+            raise RunError(f"the budget's coordinator cannot be reached at {address.host} ({error})") from None
+        _tell(writer, {"token": address.token, "ledger": ledger})
         if not await reader.readline():
             raise RunError("the budget's coordinator ended the connection")
         return cls(reader, writer)

@@ -73,8 +73,8 @@ class Client:
     def failure(self, error: Exception) -> Outcome:
         """What one of `FAILURES` says of what was sent."""
         if isinstance(error, openai.APIStatusError):
-            told = error.body or {"message": error.message}
-            return self.status(error.status_code, told, _retry_after(error.response.headers))
+            detail = error.body or {"message": error.message}
+            return self.status(error.status_code, detail, _retry_after(error.response.headers))
         # With aiohttp every lost connection comes as a timeout of connecting: its cause tells them apart.
         causes = list(_causes(error))
         if any(isinstance(each, TimeoutError) for each in causes):
@@ -97,8 +97,8 @@ class Client:
     def status(self, status: int, body: object, retry_after: float = 0.0) -> Outcome:
         """What a status that is no answer means, with what the body says of it."""
         inner = body.get("error", body) if isinstance(body, dict) else body
-        told = inner.get("message") if isinstance(inner, dict) else inner
-        message = self.blot(f"{status}: {told}" if isinstance(told, str) else str(status))
+        detail = inner.get("message") if isinstance(inner, dict) else inner
+        message = self.blot(f"{status}: {detail}" if isinstance(detail, str) else str(status))
         quota = isinstance(inner, dict) and "insufficient_quota" in (inner.get("code"), inner.get("type"))
         if status == 429 and quota:
             return Outcome("stop", message=f"has no quota left ({message})", error="quota", billed=False)

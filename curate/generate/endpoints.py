@@ -65,11 +65,11 @@ class Endpoint(Model):
 
     Attributes:
         model: its name there.
-        revision: which state of it, if that is known; another one is asked anew.
+        revision: which state of it, if that is known; another one is asked again.
         url, key: of the one server, or
         servers: several that give the same answers.
         in_flight: requests at once in each process, at most; how many it stands is found out.
-        timeout: seconds until a request, its answer included, is given up.
+        timeout: seconds until a request, its answer included, fails.
         tries: how often a request is sent, at most.
         patience: seconds that every server may be down before the run stops.
         stream: whether answers are streamed, so that a runaway one is cut early.
@@ -118,24 +118,24 @@ class Endpoint(Model):
 
 
 @dataclass(frozen=True)
-class Means:
+class Endpoints:
     """What a pipeline may use to ask models: nothing of it but the identity of endpoints enters a digest.
 
     Attributes:
-        endpoints: by name.
+        by_name: each endpoint.
         caps: of the budget; None where there is none.
         prices: by model.
         ledgers: recorded answers, files or folders, that are looked in before an endpoint is asked.
     """
 
-    endpoints: Mapping[str, Endpoint]
+    by_name: Mapping[str, Endpoint]
     caps: Caps | None
     prices: Mapping[str, Price]
     ledgers: tuple[str, ...]
 
     def price(self, endpoint: str) -> Price:
         """Of a token of an endpoint; nothing where none is known."""
-        known = self.endpoints[endpoint]
+        known = self.by_name[endpoint]
         return self.prices.get(known.model, Price(0, 0, 0)).times(known.discount)
 
     def check_keys(self, names: Sequence[str]) -> None:
@@ -145,13 +145,13 @@ class Means:
             BadValue: one is missing, or empty.
         """
         for name in names:
-            for place in self.endpoints[name].places:
+            for place in self.by_name[name].places:
                 if place.key is not None and not os.environ.get(place.key, "").strip():
-                    told = f"the environment has no {place.key}; export it, or run with --replay to ask nobody"
-                    raise BadValue(("endpoints", name, "key"), told)
+                    message = f"the environment has no {place.key}; export it, or run with --replay to ask nobody"
+                    raise BadValue(("endpoints", name, "key"), message)
 
 
-def read_means(data: Mapping[str, Plain]) -> Means:
+def read_endpoints(data: Mapping[str, Plain]) -> Endpoints:
     """The keys of a pipeline's document that say what may be asked, and what it may cost.
 
     Raises:
@@ -168,14 +168,14 @@ def read_means(data: Mapping[str, Plain]) -> Means:
     prices = load_prices(path) if path is not None else {}
     for name, endpoint in endpoints.items():
         if endpoint.model not in prices and caps is not None and _counts_money(caps, endpoint.model):
-            told = f"the budget has a cap in USD, but {endpoint.model!r} has no price"
+            message = f"the budget has a cap in USD, but {endpoint.model!r} has no price"
             hint = f"; {nearest(endpoint.model, prices)}" if prices else "; name a file of prices with `prices:`"
-            raise BadValue(("endpoints", name, "model"), told + hint)
+            raise BadValue(("endpoints", name, "model"), message + hint)
     for model in caps.models if caps else ():
         if model not in {each.model for each in endpoints.values()}:
             known = [each.model for each in endpoints.values()]
             raise BadValue(("budget", "models", model), f"no endpoint has such a model; {nearest(model, known)}")
-    return Means(endpoints, caps, prices, tuple(_ledgers(data.get("ledgers"))))
+    return Endpoints(endpoints, caps, prices, tuple(_ledgers(data.get("ledgers"))))
 
 
 def _endpoint(value: Plain, path: Path) -> Endpoint:
@@ -191,8 +191,8 @@ def _endpoint(value: Plain, path: Path) -> Endpoint:
         if not place.url.startswith(("http://", "https://")):
             raise BadValue((*where, "url"), f"{place.url!r} is no URL; it begins with https:// or http://")
         if place.key is not None and not place.key.replace("_", "").isalnum():
-            told = "is the name of an environment variable, such as OPENAI_API_KEY; never write a key here"
-            raise BadValue((*where, "key"), told)
+            message = "is the name of an environment variable, such as OPENAI_API_KEY; never write a key here"
+            raise BadValue((*where, "key"), message)
     for name in ("messages", "prompt", "model", "n", "stream", "seed", endpoint.limit):
         if name in endpoint.extra:
             raise BadValue((*path, "extra", name), "is set by the recipe or by another key; remove it")

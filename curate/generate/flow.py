@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from curate.core.errors import RunError
 from curate.core.step import Job, Receipt
-from curate.generate.endpoints import Means
+from curate.generate.endpoints import Endpoints
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,10 +23,10 @@ _WINDOW = 4
 SKIPPED = "skipped"
 
 
-def window_of(means: Means, names: Sequence[str]) -> int:
+def window_of(endpoints: Endpoints, names: Sequence[str]) -> int:
     """How many rows are on their way at once: what the endpoints may have in flight, or in a batch, several times."""
-    endpoints = [means.endpoints[name] for name in names]
-    return max(each.batch_rows if each.batch else _WINDOW * each.in_flight for each in endpoints)
+    asked = [endpoints.by_name[name] for name in names]
+    return max(each.batch_rows if each.batch else _WINDOW * each.in_flight for each in asked)
 
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], window: int) -> AsyncIterator[R]:

@@ -121,7 +121,7 @@ class Ledger:
         return None
 
     def gave_up(self, key: str) -> GaveUp | None:
-        """Why a request was given up, by this run or an earlier one."""
+        """Why a request failed for good, by this run or an earlier one."""
         for each in self._read:
             row = each.execute("SELECT error, message FROM failures WHERE key = ?", (bytes.fromhex(key),)).fetchone()
             if row is not None:
@@ -155,7 +155,7 @@ class Ledger:
         await self._put(statements)
 
     async def give_up(self, key: str, why: GaveUp) -> None:
-        """Record that a request was given up."""
+        """Record that a request failed for good."""
         await self._put(
             [("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (bytes.fromhex(key), why.error, why.message))]
         )

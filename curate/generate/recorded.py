@@ -4,7 +4,7 @@
     import_recorded(["answers.parquet"], "runs/other/ledger")
 
 A row has `key`, `endpoint`, `model`, `revision`, `kind`, `sample`, `request` and `response`, the last two as JSON. The
-key is computed anew from the request, so that a file whose requests were changed answers nothing.
+key is computed again from the request, so that a file whose requests were changed answers nothing.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Completion:
         finish: `stop`, `length`, `content_filter` or what else the endpoint says.
         reasoning: what it wrote before the answer, where the endpoint tells it.
         refusal: what it said instead of an answer, where the endpoint marks that.
-        logprobs: for each token its text, log probability and the likeliest others, where they were asked for.
+        logprobs: for each token its text, log probability and the top logprobs, where they were asked for.
         usage: what is billed.
     """
 
@@ -121,7 +121,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token of an answer, its log probability, and the likeliest tokens there with theirs."""
+    """A token of an answer, its log probability, and the top logprobs there."""
 
     token: str
     logprob: float
@@ -149,8 +149,8 @@ def read_completion(kind: Kind, response: bytes) -> Completion:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         error = data.get("error")
-        told = str(error.get("message", error)) if isinstance(error, dict) else f"the keys {sorted(data)[:5]}"
-        raise Unreadable(f"the endpoint answered without choices: {told[:200]}")
+        detail = str(error.get("message", error)) if isinstance(error, dict) else f"the keys {sorted(data)[:5]}"
+        raise Unreadable(f"the endpoint answered without choices: {detail[:200]}")
     choice = choices[0]
     message = choice.get("message") if kind == CHAT else choice
     if not isinstance(message, dict):

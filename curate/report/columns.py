@@ -123,7 +123,7 @@ def histogram(column: Column, thresholds: Sequence[float]) -> Histogram | None:
     if low == high:
         low, high = least, most  # few rows differ: they are what there is to see
     for threshold in thresholds:
-        # A line that lies a little outside is worth the space; one far away is told in words.
+        # A line that lies a little outside is worth the space; one far away is said in words.
         if least <= threshold <= most:
             low, high = min(low, threshold), max(high, threshold)
     # Ten times the median within the 99th percentile: bins of equal width would show one bar.

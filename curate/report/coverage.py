@@ -1,4 +1,4 @@
-"""What made rows cover: how often each value of each attribute occurs, label by label (AttrPrompt, Yu et al. 2023).
+"""What synthetic rows cover: how often each value of each attribute occurs, by label (AttrPrompt, Yu et al. 2023).
 
     for line in coverage(made, ["abbreviation", "entity"]):
         line.label, line.attribute, line.values, line.least, line.most

@@ -22,7 +22,7 @@ from curate.report.samples import visible
 from curate.report.verdicts import KEPT, Codes
 
 COUNTERS = 4096
-# Values are told apart by so many characters.
+# So many characters distinguish values.
 LENGTH = 80
 
 

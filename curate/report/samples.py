@@ -49,7 +49,7 @@ def visible(text: str) -> str:
 
 
 def fetch(documents: Dataset, datasets: Mapping[str, Dataset], places: Iterable[Place]) -> dict[Place, Row]:
-    """The rows at some places of side datasets; a place whose document is not there is left out."""
+    """The rows at some places of attribute datasets; a place whose document is not there is left out."""
     by_shard: dict[str, list[Place]] = defaultdict(list)
     for place in dict.fromkeys(places):
         by_shard[place.shard].append(place)

@@ -16,11 +16,11 @@ import numpy as np
 
 from curate.core.dataset import Dataset
 from curate.report.card import Table
+from curate.report.pick_details import facts, reasons, settings, tables
 from curate.report.picks import Pick, by_chance, longest
 from curate.report.pool import PoolRows, read_pool
 from curate.report.samples import Row, by_id
 from curate.report.spreads import Spread, Values, labels_of, lengths_of, scores_of
-from curate.report.told import facts, reasons, settings, tables
 from curate.report.words import number
 from curate.steps.dedup.minhash import Ints, alike
 

@@ -56,8 +56,8 @@ def _students(name: str, dataset: Dataset) -> Students:
     lines = [line for line in listed(details, "table") if isinstance(line, dict)]
     intervals = [Interval(str(line.get("variant")), *_three(line, "accuracy")) for line in lines]
     rows = tuple(map(_variant, lines))
-    told = {key: number(_float(details.get(key))) for key in ("students", "test_rows")}
-    return Students(name, told["students"], told["test_rows"], intervals_svg(intervals), rows)
+    figures = {key: number(_float(details.get(key))) for key in ("students", "test_rows")}
+    return Students(name, figures["students"], figures["test_rows"], intervals_svg(intervals), rows)
 
 
 def _variant(line: CardValues) -> Variant:

@@ -17,14 +17,14 @@ _STUDENTS = "what a small student learns"
 
 
 @dataclass(frozen=True)
-class Fates:
+class Outcomes:
     """What became of the rows that went into a `synthesize` step; `rows` is the sum of the other counts of rows.
 
     Attributes:
-        what: they are: rows, or prompts where the step makes rows out of nothing.
+        what: they are: rows, or prompts where the step makes rows without seed rows.
         rows: how many there were.
         absent: rows that a dataset beside them lacks or does not keep.
-        lost: rows in shards that were given up.
+        lost: rows in failed shards.
         accepted: rows of which some were made.
         rejected, failed: reason or error -> rows of which none was made, the commonest first.
         made: how many rows were made.
@@ -46,7 +46,7 @@ class Fates:
     answer_tokens: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Fates:
+    def of(cls, manifest: Manifest) -> Outcomes:
         """As the step counted them."""
         counts, recipe = manifest.counts, manifest.config.get("recipe")
         prompts = "from[0]" not in manifest.inputs or (isinstance(recipe, dict) and recipe.get("pool") is not None)
@@ -64,7 +64,7 @@ class Fates:
         )
 
     def adds_up(self) -> bool:
-        """Whether every row has one fate."""
+        """Whether every row has one outcome."""
         without = sum(self.rejected.values()) + sum(self.failed.values())
         return self.rows == self.absent + self.lost + self.accepted + without
 
@@ -102,7 +102,7 @@ def _made(outputs: Mapping[str, Dataset]) -> list[str]:
     """What became of the rows that went into every `synthesize` step."""
     lines: list[str] = []
     for manifest in (each.manifest for each in outputs.values() if each.manifest.kind == "synthesize"):
-        each = Fates.of(manifest)
+        each = Outcomes.of(manifest)
         lines.append(f"\n{each.rows:,} {each.what} went into {manifest.step}")
         if each.absent:
             lines.append(_line(each.absent, each.rows, "left out before"))
@@ -145,8 +145,8 @@ def _learnt(outputs: Mapping[str, Dataset]) -> list[str]:
         for name, row in zip(names, rows, strict=True):
             accuracy = _percent(row["accuracy"], row["low"], row["high"], "5.1f", " %")
             gain = row["gain"]
-            told = _percent(gain["value"], gain["low"], gain["high"], "+6.1f") if isinstance(gain, dict) else ""
-            lines.append(f"{name:<{width}} {row['rows']:>9,}  {accuracy:<20}{told}".rstrip())
+            gained = _percent(gain["value"], gain["low"], gain["high"], "+6.1f") if isinstance(gain, dict) else ""
+            lines.append(f"{name:<{width}} {row['rows']:>9,}  {accuracy:<20}{gained}".rstrip())
     return lines
 
 

@@ -1,10 +1,10 @@
 """What every `synthesize` step made of what: the figures of the report's synthesis section.
 
     found = synthesis(outputs)
-    found[0].fates.accepted, found[0].families[0].made[0].text
+    found[0].outcomes.accepted, found[0].families[0].made[0].text
 
-Of the made rows only ids, lengths and labels are read, and the text of the few that are shown. Which ones these are
-follows from their ids, which are hashes: the smallest ones are a sample of all.
+Of the synthetic rows only ids, lengths and labels are read, and the text of the few that are shown. Which ones these
+are follows from their ids, which are hashes: the smallest ones are a sample of all.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from curate.report.coverage import LABEL, Covered, coverage
 from curate.report.labels import Labels, label_columns, labels
 from curate.report.picks import Floats
 from curate.report.samples import Row, by_id, snippet
-from curate.report.summary import Fates
+from curate.report.summary import Outcomes
 from curate.report.verdicts import KEPT, Codes
 from curate.report.words import number
 
-_FATES = "fates"
+_OUTCOMES = "fates"
 FAMILIES, EACH = 3, 2  # parents that are shown, and rows made of each
-_PARENTS = 3  # of a made row
+_PARENTS = 3  # of a synthetic row
 _REASONS = 8  # of which examples are shown
 _IN = 0  # the code of a row that went in, beside KEPT of one that was made
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the bar of fates: `rows` left here, `left` are still in after it."""
+    """One line of the bar of outcomes: `rows` left here, `left` are still in after it."""
 
     kind: str
     label: str
@@ -73,7 +73,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Words of the made rows beside those of the rows that went in; their medians."""
+    """Words of the synthetic rows beside those of the rows that went in; their medians."""
 
     svg: Markup
     figure: Histogram
@@ -87,14 +87,14 @@ class Synthesized:
 
     Attributes:
         model: the endpoints that answer, and their models.
-        lines: the fates, so that they add up.
+        lines: the outcomes, so that they add up.
         labels, answered: rows by label, and by model where several answer; None without.
     """
 
     name: str
     recipe: str
     model: str
-    fates: Fates
+    outcomes: Outcomes
     lines: tuple[Line, ...]
     facts: tuple[tuple[str, str], ...]
     labels: Labels | None
@@ -117,7 +117,7 @@ def synthesis(outputs: Mapping[str, Dataset]) -> list[Synthesized]:
 def _synthesized(name: str, made: Dataset) -> Synthesized:
     known = {each.manifest.digest: each for each in made.ancestors()}
     inputs = {role: known[digest] for role, digest in sorted(made.manifest.inputs.items())}
-    fates, told = Fates.of(made.manifest), _read_fates(made)
+    outcomes, details = Outcomes.of(made.manifest), _read_details(made)
     kept: dict[str, Codes] = {shard.name: np.full(shard.rows, KEPT, np.uint16) for shard in made.shards}
     text = label_columns(made, ())
     found = labels(made, LABEL, kept) if LABEL in text else None
@@ -126,15 +126,15 @@ def _synthesized(name: str, made: Dataset) -> Synthesized:
         name,
         str(mapping(made.manifest.config, "recipe").get("name")),
         _models(made.manifest.config),
-        fates,
-        tuple(_lines(fates)),
-        tuple(_facts(fates, told)),
+        outcomes,
+        tuple(_lines(outcomes)),
+        tuple(_facts(outcomes, details)),
         found,
         labels(made, "model", kept) if cascade and "model" in text else None,
         tuple(coverage(made, [each.value for each in found.values] if found else [])),
         _lengths(made, inputs.get("from[0]")),
         tuple(_families(made, list(inputs.values()))),
-        tuple(_lost(fates, told)),
+        tuple(_lost(outcomes, details)),
     )
 
 
@@ -143,14 +143,14 @@ def _models(config: Mapping[str, Plain]) -> str:
     return ", ".join(f"{name} ({mapping(endpoints, name).get('model')})" for name in endpoints)
 
 
-def _lines(fates: Fates) -> Iterator[Line]:
-    left = fates.rows
+def _lines(outcomes: Outcomes) -> Iterator[Line]:
+    left = outcomes.rows
     lost = [
-        ("unselected", "left out before", fates.absent),
-        ("quarantined", "in shards that were given up", fates.lost),
+        ("unselected", "left out before", outcomes.absent),
+        ("quarantined", "in shards that were given up", outcomes.lost),
     ]
-    lost += [("dropped", f"rejected: {reason}", rows) for reason, rows in fates.rejected.items()]
-    lost += [("quarantined", f"failed: {error}", rows) for error, rows in fates.failed.items()]
+    lost += [("dropped", f"rejected: {reason}", rows) for reason, rows in outcomes.rejected.items()]
+    lost += [("quarantined", f"failed: {error}", rows) for error, rows in outcomes.failed.items()]
     for kind, label, rows in lost:
         if rows:
             left -= rows
@@ -158,18 +158,18 @@ def _lines(fates: Fates) -> Iterator[Line]:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What `fates/` says: made rows by how many input rows have so many, and examples of what was not taken."""
+class _Details:
+    """What `fates/` says: synthetic rows by how many input rows have so many, and examples of what was not taken."""
 
     per_row: Counter[int]
     examples: Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 
 
-def _read_fates(made: Dataset) -> _Told:
+def _read_details(made: Dataset) -> _Details:
     per_row: Counter[int] = Counter()
     examples: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for shard in made.shards:
-        for batch in read_shard(files.join(made.folder, _FATES, shard.name)):
+        for batch in read_shard(files.join(made.folder, _OUTCOMES, shard.name)):
             for row in batch.to_pylist():
                 if row["fate"] == "accepted":
                     per_row[row["rows"]] += 1
@@ -180,29 +180,29 @@ def _read_fates(made: Dataset) -> _Told:
                     some = examples.setdefault((what, reason), [])
                     bisect.insort(some, (row["id"], text or ""))
                     del some[EACH:]
-    return _Told(per_row, examples)
+    return _Details(per_row, examples)
 
 
-def _facts(fates: Fates, told: _Told) -> Iterator[tuple[str, str]]:
-    yield "rows made", number(fates.made)
-    # A pool admits some of the rows alone: what each prompt gave to it is not told.
-    if told.per_row and sum(rows * times for rows, times in told.per_row.items()) == fates.made:
-        counts = sorted(told.per_row)
+def _facts(outcomes: Outcomes, details: _Details) -> Iterator[tuple[str, str]]:
+    yield "rows made", number(outcomes.made)
+    # A pool admits some of the rows alone: what each prompt gave to it is not known.
+    if details.per_row and sum(rows * times for rows, times in details.per_row.items()) == outcomes.made:
+        counts = sorted(details.per_row)
         each = number(counts[0]) if len(counts) == 1 else f"{number(counts[0])} to {number(counts[-1])}"
-        yield f"made of one {fates.what.removesuffix('s')}", each
-    yield "answers", number(fates.answers)
-    yield "tokens in", number(fates.prompt_tokens)
-    yield "tokens out", number(fates.answer_tokens)
-    if fates.made:
-        yield "tokens out a made row", number(round(fates.answer_tokens / fates.made, 1))
+        yield f"made of one {outcomes.what.removesuffix('s')}", each
+    yield "answers", number(outcomes.answers)
+    yield "tokens in", number(outcomes.prompt_tokens)
+    yield "tokens out", number(outcomes.answer_tokens)
+    if outcomes.made:
+        yield "tokens out a made row", number(round(outcomes.answer_tokens / outcomes.made, 1))
 
 
-def _lost(fates: Fates, told: _Told) -> Iterator[Lost]:
+def _lost(outcomes: Outcomes, details: _Details) -> Iterator[Lost]:
     """Examples of what was not taken, for the commonest reasons."""
-    groups = (("filtered", fates.filtered), ("rejected", fates.rejected), ("failed", fates.failed))
+    groups = (("filtered", outcomes.filtered), ("rejected", outcomes.rejected), ("failed", outcomes.failed))
     every = [(what, reason, count) for what, counts in groups for reason, count in counts.items()]
     for what, reason, count in sorted(every, key=lambda each: -each[2])[:_REASONS]:
-        some = told.examples.get((what, reason), ())
+        some = details.examples.get((what, reason), ())
         rows = [Row(key, "", *snippet(text.encode("utf-8", "replace"))) for key, text in some]
         if rows:
             yield Lost(what, reason, count, tuple(rows))
@@ -234,7 +234,7 @@ def _families(made: Dataset, inputs: Sequence[Dataset]) -> Iterator[Family]:
 
 
 def _lengths(made: Dataset, given: Dataset | None) -> Lengths | None:
-    """None where the rows were made out of nothing, or of rows that have no text, or where there are none."""
+    """None where the rows were made without seed rows, or of rows that have no text, or where there are none."""
     if given is None or not given.rows or not made.rows:
         return None
     if not {"text", "messages"}.intersection(given.schema().names):

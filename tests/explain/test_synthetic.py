@@ -14,7 +14,7 @@ from curate.core.errors import ConfigError
 from curate.explain.row import explain_row
 from curate.pipeline import RESOLVED
 from tests.helpers import rows, tree
-from tests.report.test_summary import FORMLESS, GIVEN_BACK, HTTP_400, REFUSED, SEEDS, fates, made_run
+from tests.report.test_summary import FORMLESS, GIVEN_BACK, HTTP_400, REFUSED, SEEDS, made_run, outcomes
 
 RUN = "made"  # as `made_run` calls it
 
@@ -88,17 +88,17 @@ def test_an_accepted_row_is_told_with_the_rows_made_of_it(run: Run) -> None:
 
 
 def test_what_was_not_taken_of_an_accepted_row_is_told(run: Run) -> None:
-    fate = next(each for each in fates(run.outputs["para"]) if each["dropped"])
-    (first, *_) = fate["dropped"]  # type: ignore[misc]
-    lines = run.told(fate["id"])
+    outcome = next(each for each in outcomes(run.outputs["para"]) if each["dropped"])
+    (first, *_) = outcome["dropped"]  # type: ignore[misc]
+    lines = run.told(outcome["id"])
     assert f'    not taken, {first["reason"]}: "{first["text"]}"' in lines
 
 
 def test_a_row_that_is_in_no_dataset_but_went_into_a_step_is_told(run: Run) -> None:
-    fate, _ = fates(run.outputs["born"])
+    outcome, _ = outcomes(run.outputs["born"])
     made = rows(run.outputs["born"])[0]["id"]
-    assert run.told(str(fate["id"])[:12]) == [
-        f"row {fate['id']}",
+    assert run.told(str(outcome["id"])[:12]) == [
+        f"row {outcome['id']}",
         "born (synthesize): accepted: 1 row made of it",
         f"    {made}",
     ]

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from curate.generate.ask import Ask
-from curate.generate.budget import Lease, Place
-from curate.generate.endpoints import Endpoint, Means
+from curate.generate.budget import Address, BudgetClient
+from curate.generate.endpoints import Endpoint, Endpoints
 from curate.generate.ledger import Ledger
 from curate.generate.prices import Price
 from curate.generate.request import CHAT, COMPLETIONS, Request
@@ -24,10 +24,10 @@ PRICES = {"small": ("0.15", "0.60")}
 PRICE = Price(prompt=150_000, cached=150_000, completion=600_000)
 
 
-def means(url: str, *, price: Price = PRICE, **options: Any) -> Means:
+def endpoints(url: str, *, price: Price = PRICE, **options: Any) -> Endpoints:
     """One endpoint, `large`, of the model `small`."""
     endpoint = Endpoint(model="small", url=None if "servers" in options else url, **options)
-    return Means({"large": endpoint}, None, {"small": price}, ())
+    return Endpoints({"large": endpoint}, None, {"small": price}, ())
 
 
 def chat(text: str = "Who?", sample: int = 0, most: int = 64, **body: Any) -> Request:
@@ -40,15 +40,17 @@ def prompt(text: str, most: int = 64, **body: Any) -> Request:
 
 
 @contextlib.asynccontextmanager
-async def asking(path: Path, means: Means, *, replay: bool = False, place: Place | None = None) -> AsyncIterator[Ask]:
+async def asking(
+    path: Path, endpoints: Endpoints, *, replay: bool = False, address: Address | None = None
+) -> AsyncIterator[Ask]:
     ledger = Ledger(str(path))
-    lease = await Lease.open(place, str(path)) if place is not None else None
+    client = await BudgetClient.open(address, str(path)) if address is not None else None
     try:
-        async with Ask(means, ledger, lease, ["large"], replay=replay) as ask:
+        async with Ask(endpoints, ledger, client, ["large"], replay=replay) as ask:
             yield ask
     finally:
-        if lease is not None:
-            await lease.close()
+        if client is not None:
+            await client.close()
         ledger.close()
 
 

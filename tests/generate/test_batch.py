@@ -16,10 +16,10 @@ import pytest
 
 from curate.core.errors import RunError
 from curate.generate.ask import GivenUp
-from curate.generate.budget import Caps, Purse, lend
+from curate.generate.budget import BudgetServer, Caps, serve_budget
 from curate.generate.ledger import Amount, Attempt, Ledger, spent_in
 from curate.generate.request import Completion, Request
-from tests.generate.asking import PRICES, asking, attempts, chat, free_port, means, prompt, saying, states
+from tests.generate.asking import PRICES, asking, attempts, chat, endpoints, free_port, prompt, saying, states
 from tests.helpers import ROOT
 from tests.llm.asking import client
 from tests.llm.faults import Faults
@@ -27,7 +27,7 @@ from tests.llm.server import Server, serve
 
 
 async def ask_all(path: Path, url: str, requests: list[Request], **options: object) -> list[Completion]:
-    async with asking(path, means(url, batch=True, **options)) as ask:
+    async with asking(path, endpoints(url, batch=True, **options)) as ask:
         return await asyncio.gather(*map(ask, requests))
 
 
@@ -50,7 +50,7 @@ def test_a_batch_gives_the_answers_that_single_requests_give(tmp_path: Path) -> 
     requests = [chat(f"Question {i}") for i in range(40)] + [prompt(f"Once {i}") for i in range(5)]
 
     async def singly(url: str) -> list[Completion]:
-        async with asking(tmp_path / "b" / "one.sqlite", means(url)) as ask:
+        async with asking(tmp_path / "b" / "one.sqlite", endpoints(url)) as ask:
             return await asyncio.gather(*map(ask, requests))
 
     with serve(prices=PRICES, faults=Faults(polls=2)) as server:
@@ -83,7 +83,7 @@ def test_only_the_lines_that_a_batch_did_not_do_are_sent_again(tmp_path: Path, f
 
 def test_a_line_that_is_refused_is_given_up_and_the_others_are_answered(tmp_path: Path) -> None:
     async def ask_three(url: str) -> list[Completion | BaseException]:
-        async with asking(tmp_path / "x.sqlite", means(url, batch=True)) as ask:
+        async with asking(tmp_path / "x.sqlite", endpoints(url, batch=True)) as ask:
             texts = ("a word", "a forbidden word", "words")
             return await asyncio.gather(*(ask(chat(text)) for text in texts), return_exceptions=True)
 
@@ -104,10 +104,10 @@ def test_a_batch_costs_its_part_of_the_price(tmp_path: Path) -> None:
 def test_a_batch_stays_within_the_budget(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
     requests = [chat(f"Q{i}") for i in range(12)]
-    with serve(prices=PRICES) as server, lend(Purse(Caps(requests=5), {}), "127.0.0.1") as place:
+    with serve(prices=PRICES) as server, serve_budget(BudgetServer(Caps(requests=5), {}), "127.0.0.1") as address:
 
         async def main() -> list[Completion | BaseException]:
-            async with asking(path, means(server.url, batch=True), place=place) as ask:
+            async with asking(path, endpoints(server.url, batch=True), address=address) as ask:
                 return await asyncio.gather(*map(ask, requests), return_exceptions=True)
 
         found = asyncio.run(main())
@@ -202,7 +202,7 @@ def test_a_batch_of_another_account_stops_the_run_and_stays_on_record(tmp_path: 
 
 
 async def one(path: Path, url: str) -> None:
-    async with asking(path, means(url)) as ask:
+    async with asking(path, endpoints(url)) as ask:
         await ask(chat("Q"))
 
 
@@ -212,16 +212,16 @@ def test_what_was_fetched_after_a_kill_gives_the_budget_its_rest_back(tmp_path: 
         file = upload(server, chat("Q"))
         asks.batches.create(input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h")
         recorded(path, chat("Q"), file)
-        purse = Purse(Caps(tokens=700), spent_in(str(path)))  # 500 of them are reserved
-        with lend(purse, "127.0.0.1") as place:
+        budget = BudgetServer(Caps(tokens=700), spent_in(str(path)))  # 500 of them are reserved
+        with serve_budget(budget, "127.0.0.1") as address:
 
             async def main() -> None:
-                async with asking(path, means(server.url, batch=True), place=place) as ask:
+                async with asking(path, endpoints(server.url, batch=True), address=address) as ask:
                     await ask(chat("Another question"))
 
             asyncio.run(main())
         assert len(server.bill()) == 2
-        assert purse.spent["small"] == spent_in(str(path))["small"]
+        assert budget.spent["small"] == spent_in(str(path))["small"]
 
 
 def test_a_run_that_ends_early_leaves_its_batch_for_the_next(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_run_that_ends_early_leaves_its_batch_for_the_next(tmp_path: Path) -> 
     with serve(prices=PRICES, faults=Faults(polls=3)) as server, client(server) as asks:
 
         async def interrupted() -> list[Completion | BaseException]:
-            async with asking(path, means(server.url, batch=True)) as ask:
+            async with asking(path, endpoints(server.url, batch=True)) as ask:
                 waits = [asyncio.ensure_future(ask(chat(f"Q{i}"))) for i in range(3)]
                 while not asks.batches.list().data:
                     await asyncio.sleep(0.01)
@@ -248,7 +248,7 @@ def test_a_run_that_ends_as_its_batch_goes_out_waits_for_nobody(tmp_path: Path) 
     path = tmp_path / "x.sqlite"
 
     async def interrupted(url: str) -> Completion | BaseException:
-        async with asking(path, means(url, batch=True, batch_rows=1)) as ask:
+        async with asking(path, endpoints(url, batch=True, batch_rows=1)) as ask:
             task = asyncio.ensure_future(ask(chat("Q")))
             while not (path.exists() and states(path)):
                 await asyncio.sleep(0)

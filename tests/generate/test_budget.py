@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.core.errors import RunError
-from curate.generate.budget import Lease, Place, Purse, amount_of, lend
+from curate.generate.budget import Address, BudgetClient, BudgetServer, amount_of, serve_budget
 from curate.generate.endpoints import Cap, Caps
 from curate.generate.ledger import Amount, Attempt, Ledger
 from curate.generate.prices import DOLLAR
@@ -76,14 +76,14 @@ def within(caps: Caps, spent: dict[str, Amount], workers: list[Worker]) -> None:
 def test_what_is_spent_and_lent_never_passes_a_cap_and_all_that_can_be_answered_is(
     caps: Caps, moves: list[Any]
 ) -> None:
-    purse = Purse(caps, {})
+    budget = BudgetServer(caps, {})
     spent = dict.fromkeys(MODELS, NOTHING)
-    workers = [Worker(purse.enter(f"ledger-{i}", {})) for i in range(3)]
+    workers = [Worker(budget.enter(f"ledger-{i}", {})) for i in range(3)]
     for i, move, model, need, times, share, back in moves:
         worker = workers[i]
         if move == "draw" and not worker.asked:
             worker.asked.append((model, need))
-            purse.draw(worker.loan, model, need, Amount(*(times * each for each in need)), worker.answered)
+            budget.draw(worker.loan, model, need, Amount(*(times * each for each in need)), worker.answered)
         elif move == "give":
             used, rest = (
                 part(worker.held[model], share),
@@ -92,55 +92,55 @@ def test_what_is_spent_and_lent_never_passes_a_cap_and_all_that_can_be_answered_
             worker.held[model] = worker.held[model].minus(used).minus(rest)
             worker.ledger[model] = worker.ledger[model].plus(used)
             spent[model] = spent[model].plus(used)
-            purse.give(worker.loan, model, used, rest)
+            budget.give(worker.loan, model, used, rest)
         elif move == "leave":
             for each in MODELS:  # some of what it spent it never told
                 used = part(worker.held[each], share)
                 worker.ledger[each] = worker.ledger[each].plus(used)
                 spent[each] = spent[each].plus(used)
                 worker.held[each] = NOTHING
-            purse.leave(worker.loan, worker.ledger)
-            workers[i] = Worker(purse.enter(f"ledger-{i}", {}))
+            budget.leave(worker.loan, worker.ledger)
+            workers[i] = Worker(budget.enter(f"ledger-{i}", {}))
         within(caps, spent, workers)
         if not any(w.held[m] != NOTHING for w in workers for m in MODELS):
-            assert not purse.waits
-            assert dict.fromkeys(MODELS, NOTHING) | dict(purse.spent) == spent
+            assert not budget.waits
+            assert dict.fromkeys(MODELS, NOTHING) | dict(budget.spent) == spent
     for worker in list(workers):
-        purse.leave(worker.loan, worker.ledger)
+        budget.leave(worker.loan, worker.ledger)
         worker.held = dict.fromkeys(MODELS, NOTHING)
-    assert dict.fromkeys(MODELS, NOTHING) | dict(purse.spent) == spent
-    assert not purse.waits
+    assert dict.fromkeys(MODELS, NOTHING) | dict(budget.spent) == spent
+    assert not budget.waits
 
 
 @given(st.lists(amounts, min_size=1, max_size=10))
 def test_what_is_given_back_can_be_drawn_again(needs: list[Amount]) -> None:
     cap = Amount(400, 400, 40)
-    purse = Purse(Caps(usd=cap.money / DOLLAR, tokens=cap.tokens, requests=cap.requests), {})
-    first, second = purse.enter("a", {}), purse.enter("b", {})
+    budget = BudgetServer(Caps(usd=cap.money / DOLLAR, tokens=cap.tokens, requests=cap.requests), {})
+    first, second = budget.enter("a", {}), budget.enter("b", {})
     granted: list[Amount | None] = []
     for need in needs:
-        purse.draw(first, "small", need, need, granted.append)
+        budget.draw(first, "small", need, need, granted.append)
     for each in granted:
         assert each is not None
-        purse.give(first, "small", NOTHING, each)
-    purse.draw(second, "small", cap, cap, granted.append)
+        budget.give(first, "small", NOTHING, each)
+    budget.draw(second, "small", cap, cap, granted.append)
     assert granted[-1] == cap
 
 
 def test_one_worker_draws_no_more_than_half_of_what_is_left_for_all() -> None:
-    purse = Purse(Caps(requests=100), {})
-    first, _ = purse.enter("a", {}), purse.enter("b", {})
+    budget = BudgetServer(Caps(requests=100), {})
+    first, _ = budget.enter("a", {}), budget.enter("b", {})
     granted: list[Amount | None] = []
-    purse.draw(first, "small", Amount(0, 0, 1), Amount(0, 0, 64), granted.append)
+    budget.draw(first, "small", Amount(0, 0, 1), Amount(0, 0, 64), granted.append)
     assert granted == [Amount(0, 0, 25)]
 
 
 def test_what_an_earlier_run_spent_is_spent() -> None:
-    purse = Purse(Caps(tokens=10), {"small": Amount(0, 8, 1)})
+    budget = BudgetServer(Caps(tokens=10), {"small": Amount(0, 8, 1)})
     answers: list[Amount | None] = []
-    loan = purse.enter("a", {})
+    loan = budget.enter("a", {})
     for tokens in (3, 2):
-        purse.draw(loan, "small", Amount(0, tokens, 1), Amount(0, tokens, 1), answers.append)
+        budget.draw(loan, "small", Amount(0, tokens, 1), Amount(0, tokens, 1), answers.append)
     assert answers[0] is None and answers[1] is not None and answers[1].tokens == 2
 
 
@@ -154,10 +154,10 @@ NEED = Amount(100, 10, 1)
 
 
 def test_a_worker_waits_until_another_has_settled(tmp_path: Path) -> None:
-    async def main(place: Place) -> list[str]:
+    async def main(address: Address) -> list[str]:
         told: list[str] = []
-        first = await Lease.open(place, ledger(tmp_path, "a"))
-        second = await Lease.open(place, ledger(tmp_path, "b"))
+        first = await BudgetClient.open(address, ledger(tmp_path, "a"))
+        second = await BudgetClient.open(address, ledger(tmp_path, "b"))
         assert await first.reserve("small", NEED)
 
         async def other() -> None:
@@ -177,57 +177,57 @@ def test_a_worker_waits_until_another_has_settled(tmp_path: Path) -> None:
         await second.close()
         return told
 
-    purse = Purse(Caps(tokens=11, requests=10), {})
-    with lend(purse, "127.0.0.1") as place:
-        assert asyncio.run(main(place)) == ["the first settles", "the other has it"]
+    budget = BudgetServer(Caps(tokens=11, requests=10), {})
+    with serve_budget(budget, "127.0.0.1") as address:
+        assert asyncio.run(main(address)) == ["the first settles", "the other has it"]
 
 
 def test_many_workers_together_spend_the_whole_cap_and_not_more(tmp_path: Path) -> None:
-    async def worker(place: Place, name: str) -> int:
-        lease = await Lease.open(place, ledger(tmp_path, name))
+    async def worker(address: Address, name: str) -> int:
+        client = await BudgetClient.open(address, ledger(tmp_path, name))
         done = 0
 
         async def one() -> None:
             nonlocal done
-            if await lease.reserve("small", NEED):
+            if await client.reserve("small", NEED):
                 await asyncio.sleep(0)
-                lease.settle("small", NEED, Amount(50, 5, 1))
+                client.settle("small", NEED, Amount(50, 5, 1))
                 done += 1
 
         await asyncio.gather(*(one() for _ in range(40)))
-        await lease.close()
+        await client.close()
         return done
 
-    async def main(place: Place) -> list[int]:
-        return await asyncio.gather(*(worker(place, f"w{i}") for i in range(5)))
+    async def main(address: Address) -> list[int]:
+        return await asyncio.gather(*(worker(address, f"w{i}") for i in range(5)))
 
-    purse = Purse(Caps(tokens=503), {})
-    with lend(purse, "127.0.0.1") as place:
-        done = asyncio.run(main(place))
+    budget = BudgetServer(Caps(tokens=503), {})
+    with serve_budget(budget, "127.0.0.1") as address:
+        done = asyncio.run(main(address))
     # 5 tokens each, until no 10 are left for a worst case.
     assert sum(done) == 99
 
 
 @pytest.mark.parametrize("model", ["small", "large"])
 def test_a_cap_of_one_model_binds_that_model_alone(tmp_path: Path, model: str) -> None:
-    async def main(place: Place) -> int:
-        lease = await Lease.open(place, ledger(tmp_path, "a"))
+    async def main(address: Address) -> int:
+        client = await BudgetClient.open(address, ledger(tmp_path, "a"))
         done = 0
-        while done < 10 and await lease.reserve(model, NEED):
-            lease.settle(model, NEED, NEED)
+        while done < 10 and await client.reserve(model, NEED):
+            client.settle(model, NEED, NEED)
             done += 1
-        await lease.close()
+        await client.close()
         return done
 
-    with lend(Purse(Caps(requests=7, models={"small": Cap(requests=3)}), {}), "127.0.0.1") as place:
-        assert asyncio.run(main(place)) == {"small": 3, "large": 7}[model]
+    with serve_budget(BudgetServer(Caps(requests=7, models={"small": Cap(requests=3)}), {}), "127.0.0.1") as address:
+        assert asyncio.run(main(address)) == {"small": 3, "large": 7}[model]
 
 
 def test_a_worker_that_dies_has_spent_what_its_ledger_says(tmp_path: Path) -> None:
-    async def main(place: Place) -> bool:
+    async def main(address: Address) -> bool:
         path = ledger(tmp_path, "a")
         book = Ledger(path)
-        dying, other = await Lease.open(place, path), await Lease.open(place, ledger(tmp_path, "b"))
+        dying, other = await BudgetClient.open(address, path), await BudgetClient.open(address, ledger(tmp_path, "b"))
         for id in ("a1", "a2"):
             assert await dying.reserve("small", NEED)
             await book.begin(Attempt(id, chat(id).key, "small", NEED))
@@ -243,36 +243,39 @@ def test_a_worker_that_dies_has_spent_what_its_ledger_says(tmp_path: Path) -> No
         book.close()
         return more
 
-    purse = Purse(Caps(tokens=100), {})
-    with lend(purse, "127.0.0.1") as place:
-        assert asyncio.run(main(place)) is False
-    assert purse.spent["small"].tokens == 4 + 10 + 86
+    budget = BudgetServer(Caps(tokens=100), {})
+    with serve_budget(budget, "127.0.0.1") as address:
+        assert asyncio.run(main(address)) is False
+    assert budget.spent["small"].tokens == 4 + 10 + 86
 
 
 def test_a_worker_without_the_word_is_not_served(tmp_path: Path) -> None:
-    async def main(place: Place) -> None:
-        await Lease.open(Place(place.host, place.port, "another"), ledger(tmp_path, "a"))
+    async def main(address: Address) -> None:
+        await BudgetClient.open(Address(address.host, address.port, "another"), ledger(tmp_path, "a"))
 
-    with lend(Purse(Caps(requests=1), {}), "127.0.0.1") as place, pytest.raises(RunError, match="ended the connection"):
-        asyncio.run(main(place))
+    with (
+        serve_budget(BudgetServer(Caps(requests=1), {}), "127.0.0.1") as address,
+        pytest.raises(RunError, match="ended the connection"),
+    ):
+        asyncio.run(main(address))
 
 
 def test_a_coordinator_that_is_gone_stops_the_worker(tmp_path: Path) -> None:
     coordinator = contextlib.ExitStack()
-    place = coordinator.enter_context(lend(Purse(Caps(requests=1), {}), "127.0.0.1"))
+    address = coordinator.enter_context(serve_budget(BudgetServer(Caps(requests=1), {}), "127.0.0.1"))
 
     async def main() -> None:
-        lease = await Lease.open(place, ledger(tmp_path, "a"))
-        assert await lease.reserve("small", NEED)
-        waiting = asyncio.create_task(lease.reserve("small", NEED))
+        client = await BudgetClient.open(address, ledger(tmp_path, "a"))
+        assert await client.reserve("small", NEED)
+        waiting = asyncio.create_task(client.reserve("small", NEED))
         await asyncio.sleep(0)
         coordinator.close()
         with pytest.raises(RunError, match="coordinator is gone"):
             await asyncio.wait_for(waiting, 10)
         with pytest.raises(RunError, match="coordinator is gone"):
-            await asyncio.wait_for(lease.reserve("small", NEED), 10)
-        await lease.close()
+            await asyncio.wait_for(client.reserve("small", NEED), 10)
+        await client.close()
         with pytest.raises(RunError, match="cannot be reached"):
-            await Lease.open(place, ledger(tmp_path, "a"))
+            await BudgetClient.open(address, ledger(tmp_path, "a"))
 
     asyncio.run(main())

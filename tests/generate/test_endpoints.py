@@ -8,7 +8,7 @@ import pytest
 
 from curate.core.config import BadValue
 from curate.core.digest import Plain
-from curate.generate.endpoints import read_means
+from curate.generate.endpoints import read_endpoints
 from curate.generate.prices import Price
 
 URL = "http://127.0.0.1:8000/v1"
@@ -25,24 +25,24 @@ def prices(tmp_path: Path) -> str:
 
 
 def test_a_price_is_of_the_model_and_reduced_by_the_discount(prices: str) -> None:
-    means = read_means({**named(discount=0.5), "prices": prices, "budget": {"usd": 1}})
-    assert means.price("large") == Price(75_000, 75_000, 300_000)
+    endpoints = read_endpoints({**named(discount=0.5), "prices": prices, "budget": {"usd": 1}})
+    assert endpoints.price("large") == Price(75_000, 75_000, 300_000)
 
 
 def test_without_a_cap_in_usd_no_price_is_needed() -> None:
-    means = read_means({**named(), "budget": {"requests": 10}})
-    assert means.price("large") == Price(0, 0, 0)
+    endpoints = read_endpoints({**named(), "budget": {"requests": 10}})
+    assert endpoints.price("large") == Price(0, 0, 0)
 
 
 @pytest.mark.parametrize("budget", [{"usd": 1}, {"models": {"small": {"usd": 1}}}])
 def test_a_cap_in_usd_wants_a_price(budget: dict[str, Plain]) -> None:
     with pytest.raises(BadValue, match="'small' has no price"):
-        read_means({**named(), "budget": budget})
+        read_endpoints({**named(), "budget": budget})
 
 
 def test_a_cap_on_a_model_that_nobody_asks_is_refused_with_the_nearest() -> None:
     with pytest.raises(BadValue, match="no endpoint has such a model; .*small"):
-        read_means({**named(), "budget": {"models": {"smal": {"requests": 1}}}})
+        read_endpoints({**named(), "budget": {"models": {"smal": {"requests": 1}}}})
 
 
 @pytest.mark.parametrize(
@@ -62,22 +62,22 @@ def test_a_cap_on_a_model_that_nobody_asks_is_refused_with_the_nearest() -> None
 )
 def test_a_wrong_endpoint_is_refused(endpoint: dict[str, Plain], said: str) -> None:
     with pytest.raises(BadValue, match=said):
-        read_means(named(**endpoint))
+        read_endpoints(named(**endpoint))
 
 
 def test_a_key_in_the_config_is_not_repeated_where_it_is_refused() -> None:
     with pytest.raises(BadValue) as raised:
-        read_means(named(key="sk-live-0123456789"))
+        read_endpoints(named(key="sk-live-0123456789"))
     assert "0123456789" not in str(raised.value)
 
 
 def test_a_missing_key_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    means = read_means(named(key="CURATE_TEST_KEY"))
+    endpoints = read_endpoints(named(key="CURATE_TEST_KEY"))
     monkeypatch.delenv("CURATE_TEST_KEY", raising=False)
     with pytest.raises(BadValue, match="no CURATE_TEST_KEY; export it, or run with --replay"):
-        means.check_keys(["large"])
+        endpoints.check_keys(["large"])
     monkeypatch.setenv("CURATE_TEST_KEY", "x")
-    means.check_keys(["large"])
+    endpoints.check_keys(["large"])
 
 
 BEARS: list[dict[str, Plain]] = [
@@ -91,14 +91,14 @@ BEARS_NOT: list[dict[str, Plain]] = [
 
 
 def identity(endpoint: dict[str, Plain]) -> object:
-    return read_means(named(**endpoint)).endpoints["large"].identity()
+    return read_endpoints(named(**endpoint)).by_name["large"].identity()
 
 
 def test_what_changes_the_answers_bears_identity_and_nothing_else_does() -> None:
     assert all(identity(each) != identity({}) for each in BEARS)
     assert all(identity(each) == identity({}) for each in BEARS_NOT)
     told = {name for each in [*BEARS, *BEARS_NOT] for name in each} | {"servers"}
-    assert told == set(type(read_means(named()).endpoints["large"]).model_fields)
+    assert told == set(type(read_endpoints(named()).by_name["large"]).model_fields)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_what_changes_the_answers_bears_identity_and_nothing_else_does() -> None
 )
 def test_a_key_of_the_wrong_form_is_refused(data: dict[str, Plain], said: str) -> None:
     with pytest.raises(BadValue, match=said):
-        read_means(data)
+        read_endpoints(data)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import RunError
 from curate.generate.ledger import Amount, Attempt, GaveUp, Ledger, entries, spent_in
-from tests.generate.asking import PRICE, PRICES, asking, attempts, chat, means, states
+from tests.generate.asking import PRICE, PRICES, asking, attempts, chat, endpoints, states
 from tests.helpers import ROOT
 from tests.llm.faults import Faults
 from tests.llm.server import serve
@@ -44,7 +44,7 @@ def test_an_attempt_is_on_disk_before_its_request_is_sent(path: Path) -> None:
         return "Yes."
 
     async def main(url: str) -> None:
-        async with asking(path, means(url)) as ask:
+        async with asking(path, endpoints(url)) as ask:
             await ask(chat())
 
     with serve(answer=answer) as server:
@@ -67,15 +67,15 @@ def test_an_answer_is_on_disk_before_it_is_used(path: Path) -> None:
 
 def test_what_a_killed_process_had_sent_counts_with_its_worst_case(path: Path) -> None:
     script = (
-        "import asyncio, sys; from pathlib import Path; from tests.generate.asking import asking, chat, means\n"
+        "import asyncio, sys; from pathlib import Path; from tests.generate.asking import asking, chat, endpoints\n"
         "async def main():\n"
-        "    async with asking(Path(sys.argv[1]), means(sys.argv[2])) as ask:\n"
+        "    async with asking(Path(sys.argv[1]), endpoints(sys.argv[2])) as ask:\n"
         "        await asyncio.gather(*(ask(chat(f'hangs {i}')) for i in range(3)))\n"
         "asyncio.run(main())"
     )
 
     async def answered(url: str) -> None:
-        async with asking(path, means(url)) as ask:
+        async with asking(path, endpoints(url)) as ask:
             await ask(chat("answered"))
 
     with serve(prices=PRICES) as server:

@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from curate.generate.ask import Ask
-from curate.generate.endpoints import Endpoint, Means
+from curate.generate.endpoints import Endpoint, Endpoints
 from curate.generate.ledger import Ledger
 from curate.generate.request import Completion
 from tests.generate.asking import PRICE, chat, free_port, states
@@ -63,7 +63,7 @@ def server() -> Iterator[str]:
 def test_every_answer_comes_and_the_client_is_found_to_behave(
     tmp_path: Path, server: str, way: dict[str, bool]
 ) -> None:
-    means = Means(
+    endpoints = Endpoints(
         {"large": Endpoint(model="gpt-4o-mini", url=f"{server}/v1", timeout=20, **way)},
         None,
         {"gpt-4o-mini": PRICE},
@@ -73,7 +73,7 @@ def test_every_answer_comes_and_the_client_is_found_to_behave(
     async def main() -> list[Completion]:
         ledger = Ledger(str(tmp_path / "x.sqlite"))
         try:
-            async with Ask(means, ledger, None, ["large"], replay=False) as ask:
+            async with Ask(endpoints, ledger, None, ["large"], replay=False) as ask:
                 requests = [replace(chat(QUESTION.format(i)), model="gpt-4o-mini") for i in range(12)]
                 return await asyncio.gather(*map(ask, requests))
         finally:

@@ -15,7 +15,7 @@ from curate.generate.ask import Ask
 from curate.generate.ledger import Ledger
 from curate.generate.recorded import export, find_ledgers, import_recorded
 from curate.generate.request import Completion, Request
-from tests.generate.asking import asking, chat, free_port, means, prompt
+from tests.generate.asking import asking, chat, endpoints, free_port, prompt
 from tests.llm.server import serve
 
 REQUESTS = [chat(f"Où est {i} ?") for i in range(6)] + [prompt(f"Once {i}") for i in range(3)]
@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Completion
     folder = tmp_path_factory.mktemp("run")
 
     async def main(name: str, url: str, requests: list[Request]) -> list[Completion]:
-        async with asking(folder / "made" / name, means(url)) as ask:
+        async with asking(folder / "made" / name, endpoints(url)) as ask:
             return await asyncio.gather(*map(ask, requests))
 
     with serve() as server:
@@ -41,7 +41,7 @@ def replay(tmp_path: Path, path: Path, requests: list[Request] = REQUESTS) -> li
     async def main() -> list[Completion]:
         ledger = Ledger(str(tmp_path / "new.sqlite"), import_recorded([str(path)], str(tmp_path / "ledger")))
         try:
-            async with Ask(means(NOBODY), ledger, None, ["large"], replay=True) as ask:
+            async with Ask(endpoints(NOBODY), ledger, None, ["large"], replay=True) as ask:
                 return await asyncio.gather(*map(ask, requests))
         finally:
             ledger.close()

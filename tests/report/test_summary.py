@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from curate.core.dataset import Dataset, Failure
 from curate.core.funnel import funnel
 from curate.core.shards import read_shard
-from curate.report.summary import Fates, summary_lines
+from curate.report.summary import Outcomes, summary_lines
 from tests.helpers import ROOT
 from tests.llm.faults import Faults
 from tests.llm.server import serve
@@ -86,7 +86,7 @@ def made_run(folder: Path, *, more: str = "") -> dict[str, Dataset]:
         return run_yaml(folder, YAML.format(url=server.url, more=more, questions=QUESTIONS, folder=folder))
 
 
-def fates(made: Dataset) -> list[dict[str, object]]:
+def outcomes(made: Dataset) -> list[dict[str, object]]:
     """The rows of `fates/`, in order."""
     shards = [read_shard(f"{made.folder}/fates/{shard.name}") for shard in made.shards]
     return [row for shard in shards for batch in shard for row in batch.to_pylist()]
@@ -110,7 +110,7 @@ def test_every_row_that_went_in_has_a_line_and_the_lines_add_up(outputs: dict[st
     assert head == "30 rows went into para"
     assert sum(counts.values()) == 30
     accepted = outputs["para"].rows
-    dropped = sum(len(each["dropped"]) for each in fates(outputs["para"]) if each["fate"] == "accepted")  # type: ignore[arg-type]
+    dropped = sum(len(each["dropped"]) for each in outcomes(outputs["para"]) if each["fate"] == "accepted")  # type: ignore[arg-type]
     assert counts == {
         "rejected: too-near": 3,
         "rejected: refusal": 2,
@@ -124,7 +124,7 @@ def test_every_row_that_went_in_has_a_line_and_the_lines_add_up(outputs: dict[st
 
 def test_the_lines_are_those_of_the_fates(outputs: dict[str, Dataset]) -> None:
     for name in ("para", "again", "made", "born"):
-        told, rows = Fates.of(outputs[name].manifest), fates(outputs[name])
+        told, rows = Outcomes.of(outputs[name].manifest), outcomes(outputs[name])
         assert told.adds_up()
         assert told.rows == len(rows)
         assert told.accepted == sum(each["fate"] == "accepted" for each in rows)
@@ -174,7 +174,7 @@ def test_rows_that_were_left_out_or_given_up_are_counted_too(
         absent=absent,
         failed=(Failure("part-00001.parquet", lost, "killed"),),
     )
-    told = Fates.of(manifest)
+    told = Outcomes.of(manifest)
     assert told.adds_up()
     lines = block(summary_lines({"para": Dataset("", manifest)}), "went into para")
     assert sum(int(line.split()[0].replace(",", "")) for line in lines[1:-1]) == manifest.rows_in

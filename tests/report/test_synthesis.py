@@ -23,7 +23,7 @@ from curate.report.students import students
 from curate.report.synthesis import EACH, FAMILIES, Synthesized, synthesis
 from tests.helpers import dataset, rows
 from tests.report.test_report import Page, funnel, section
-from tests.report.test_summary import HOSTILE, fates, made_run
+from tests.report.test_summary import HOSTILE, made_run, outcomes
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def test_every_step_is_there_in_the_order_of_the_run(found: dict[str, Synthesize
 
 def test_the_bar_of_fates_adds_up(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
     for name, each in found.items():
-        states = Counter(row["fate"] for row in fates(outputs[name]))
-        left = each.fates.rows
+        states = Counter(row["fate"] for row in outcomes(outputs[name]))
+        left = each.outcomes.rows
         for line in each.lines:
             left -= line.rows
             assert line.left == left
-        assert left == each.fates.accepted == states["accepted"]
+        assert left == each.outcomes.accepted == states["accepted"]
     para = [(line.kind, line.label, line.rows) for line in found["para"].lines]
     assert para == [
         ("dropped", "rejected: too-near", 3),
@@ -82,7 +82,7 @@ def test_rows_by_label_and_rows_of_one_input_row(found: dict[str, Synthesized], 
     assert told is not None
     assert {each.value: each.kept for each in told.values} == Counter(row["label"] for row in made)
     assert found["para"].labels is None and found["made"].answered is None
-    each = [int(str(row["rows"])) for row in fates(outputs["para"]) if row["fate"] == "accepted"]
+    each = [int(str(row["rows"])) for row in outcomes(outputs["para"]) if row["fate"] == "accepted"]
     facts = dict(found["para"].facts)
     assert facts["made of one row"] == f"{min(each)} to {max(each)}"
     assert facts["rows made"] == str(sum(each))
@@ -129,7 +129,7 @@ def test_what_was_not_taken_is_shown_with_its_reason(
     found: dict[str, Synthesized], outputs: dict[str, Dataset]
 ) -> None:
     told = {(each.what, each.reason): each for each in found["para"].lost}
-    dropped = [(row["id"], some) for row in fates(outputs["para"]) for some in row["dropped"]]  # type: ignore[attr-defined]
+    dropped = [(row["id"], some) for row in outcomes(outputs["para"]) for some in row["dropped"]]  # type: ignore[attr-defined]
     repeated = told["filtered", "repeated"]
     assert repeated.count == sum(some["reason"] == "repeated" for _, some in dropped)
     assert {(row.id, row.text) for row in repeated.rows} <= {(key, some["text"]) for key, some in dropped}

@@ -42,7 +42,7 @@ class Resources:
 class Outcome(Generic[R]):
     """What became of one item: its position among the items, and a result or an error in one line.
 
-    `user_error` says that the error is one a person can mend (a missing column), so that no retry helps.
+    `user_error` says that the error is one a person can fix (a missing column), so that no retry helps.
     """
 
     index: int

@@ -95,7 +95,7 @@ class RayEngine:
             max_restarts=0,
             scheduling_strategy="SPREAD",
             name=None,
-            # Read when numpy is imported, which an actor's process does before it can be told.
+            # Read when numpy is imported, which an actor's process does before a message reaches it.
             runtime_env={"env_vars": bits.PORTABLE} if bits.mode() == "portable" else None,
         )
         waiting, lost = deque(range(len(items))), [0] * len(items)

@@ -19,13 +19,13 @@ from curate.core.shards import read_shard
 
 @dataclass(frozen=True)
 class KeptShard:
-    """A shard of conversations, and those of the same rows in the datasets that are obeyed.
+    """A shard of conversations, and those of the same rows in the datasets that say which rows to skip.
 
     Attributes:
         name: of the shard.
         rows: how many it has.
         path: where it lies.
-        verdicts: where the others lie; None where one was given up, so that nothing of it is kept.
+        verdicts: where the others lie; None where one failed, so that nothing of it is kept.
     """
 
     name: str
@@ -35,7 +35,8 @@ class KeptShard:
 
 
 def find_shards(datasets: Sequence[Dataset]) -> list[KeptShard]:
-    """The shards of every dataset of conversations; a dataset with `keep` is obeyed for the conversations before it.
+    """The shards of every dataset of conversations; a dataset with `keep` skips, of the conversations before it, those
+    with `keep = false`.
 
     Raises:
         ConfigError: a dataset is neither, or the first is not of conversations.
@@ -46,8 +47,8 @@ def find_shards(datasets: Sequence[Dataset]) -> list[KeptShard]:
         if "messages" in names:
             found.append((data, []))
         elif "keep" not in names:
-            told = "documents, not conversations; read it with `conversations: auto`"
-            raise ConfigError(f"step {step}: holds {told if 'text' in names else 'neither `messages` nor `keep`'}")
+            message = "documents, not conversations; read it with `conversations: auto`"
+            raise ConfigError(f"step {step}: holds {message if 'text' in names else 'neither `messages` nor `keep`'}")
         elif not found:
             raise ConfigError(f"step {step}: says what to keep of which conversations? name them before it")
         else:

@@ -1,10 +1,11 @@
-"""Texts with a label each, of the rows that what lies beside them keeps.
+"""Texts with a label each, of the rows that their attributes keep.
 
     for row in read_labelled([made, kept], label="label"):      # `kept` has a column `keep` for the rows of `made`
         row.id, row.text, row.label
 
-A dataset with `text` or `messages` begins anew; one without lies beside the rows before it, and its label is taken
-where it has one, and its `keep` is obeyed. Labels are strings; whole numbers and booleans as they are written.
+A dataset with `text` or `messages` begins a new group; one without lies beside the rows before it, and its label is
+taken where it has one, and rows with `keep = false` are skipped. Labels are strings; whole numbers and booleans as they
+are written.
 """
 
 from __future__ import annotations

@@ -127,13 +127,13 @@ def _by_label(rows: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         if line.strip():
             found.setdefault(name, []).append(line)
     if len(found) < 2:
-        told = f"only {next(iter(found))!r}" if found else "no row with a text and a label"
-        raise RunError(f"training needs two labels at least, and there is {told}; see `label:`, and give more rows")
+        seen = f"only {next(iter(found))!r}" if found else "no row with a text and a label"
+        raise RunError(f"training needs two labels at least, and there is {seen}; see `label:`, and give more rows")
     few = sorted((len(set(lines)), label) for label, lines in found.items() if len(set(lines)) < MIN_ROWS)
     if few:
-        told = ", ".join(repr(label) for _, label in few)
+        seen = ", ".join(repr(label) for _, label in few)
         raise RunError(
-            f"training needs {MIN_ROWS} different texts of each label, and there is one of {told}; give more of it,"
+            f"training needs {MIN_ROWS} different texts of each label, and there is one of {seen}; give more of it,"
             " or leave it out"
         )
     return dict(sorted(found.items()))
@@ -156,7 +156,7 @@ def _markdown(card: Mapping[str, object]) -> str:
         found = measured.get(label)
         figures = f"{found['texts']} | {found['f1']:.3f}" if found else "0 |"
         rows.append(f"| {label} | {each['texts']} | {figures} | `{each['digest']}` |\n")
-    told = (
+    measured_on = (
         f"On the {held['texts']} held-out texts: accuracy {held['accuracy']:.3f}, macro-F1 {held['macro_f1']:.3f}."
         if held["texts"]
         else "No text was held out, so nothing was measured."
@@ -166,5 +166,5 @@ def _markdown(card: Mapping[str, object]) -> str:
         f"Settings: {', '.join(f'{k} {v}' for k, v in settings.items())}; one thread, softmax.\n\n"
         "| label | texts | held out | F1 | digest of the texts |\n| --- | --- | --- | --- | --- |\n"
         + "".join(rows)
-        + f"\n{told} {card['several_labels']} texts have several labels.\n"
+        + f"\n{measured_on} {card['several_labels']} texts have several labels.\n"
     )

@@ -24,7 +24,15 @@ import numpy.typing as npt
 from curate.core.chat.messages import ANSWERS, Conversation, Turn
 from curate.core.errors import ModelError
 from curate.models.device import require
-from curate.models.lm.folder import Tokenizer, Tokens, check_folder, context_of, load_tokenizer, read_config, told
+from curate.models.lm.folder import (
+    Tokenizer,
+    Tokens,
+    check_folder,
+    context_of,
+    load_errors,
+    load_tokenizer,
+    read_config,
+)
 
 # For models that bring no template, and to render alike for models of different ones.
 TEMPLATES: Mapping[str, str] = {
@@ -266,7 +274,7 @@ def load_chat_encoder(path: str, *, template: str | None = None, context: int | 
     """
     require()
     path = check_folder(path)
-    with told(path):
+    with load_errors(path):
         most = context_of(read_config(path))
         tokenizer = load_tokenizer(path)
     if context is not None and most is not None and context > most:

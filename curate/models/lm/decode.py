@@ -1,4 +1,4 @@
-"""What a causal language model writes after prompts: the likeliest token, and again, in batches.
+"""What a causal language model writes after prompts: the most likely token, and again, in batches.
 
     greedy(lm, [prompt], ends=[1], max_tokens=64)            # [array([...], dtype=int32)]
 
@@ -38,7 +38,7 @@ class _Writer(Protocol):
 def greedy(
     lm: LanguageModel, prompts: Sequence[Tokens], *, ends: Sequence[int], max_tokens: int, batch_tokens: int = 8192
 ) -> list[Tokens]:
-    """The likeliest token after each prompt and what follows, up to one of `ends`, which is left out.
+    """The most likely token after each prompt and what follows, up to one of `ends`, which is left out.
 
     Args:
         lm: the model.
@@ -94,7 +94,7 @@ def _write(lm: LanguageModel, prompts: Sequence[Tokens], ends: Sequence[int], ma
     model = cast(_Writer, lm.model)
 
     def check(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        # The likeliest token has a finite logit, or a token is chosen by accident.
+        # The most likely token has a finite logit, or a token is chosen by accident.
         if not torch.isfinite(logits.max(dim=-1).values).all():
             raise ModelError(f"{lm.path}: the model gives a token no finite logit; get or train it again")
         return logits

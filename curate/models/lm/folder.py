@@ -209,7 +209,7 @@ def load_whole(path: str, kind: Kind) -> tuple[str, Config, object, Tokenizer]:
     """
     require()
     path = check_folder(path)
-    with told(path):
+    with load_errors(path):
         config = read_config(path)
         return path, config, load_model(path, config, kind), load_tokenizer(path)
 
@@ -326,7 +326,7 @@ def quietly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(path: str) -> Iterator[None]:
+def load_errors(path: str) -> Iterator[None]:
     """What the libraries cannot load is an error of the model."""
     from safetensors import SafetensorError
 

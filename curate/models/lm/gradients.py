@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Sink = Callable[[str, torch.Tensor, torch.Tensor], None]
 
-_TOLD = 8
+_SHOWN = 8
 
 
 class _Embedded(Protocol):
@@ -71,7 +71,7 @@ def linear_layers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, tor
             found[f"{name}.weight"] = module
     for name in names:
         if name not in met:
-            some = ", ".join([*known][:_TOLD]) or "none"
+            some = ", ".join([*known][:_SHOWN]) or "none"
             raise ModelError(f"no linear layer of the model is called {name!r}; `layers:` may name: {some}")
     return found
 

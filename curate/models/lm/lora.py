@@ -21,7 +21,7 @@ from curate.core.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-_TOLD = 8
+_SHOWN = 8
 
 
 class Lora(Model):
@@ -61,7 +61,7 @@ def wrap(model: torch.nn.Module, settings: Lora, seed: int) -> list[str]:
             linear = {
                 name.rpartition(".")[2]: None for name, each in layers.items() if isinstance(each, torch.nn.Linear)
             }
-            known = ", ".join([*linear][:_TOLD]) or "none"
+            known = ", ".join([*linear][:_SHOWN]) or "none"
             raise ModelError(
                 f"no layer of the model is called {target!r}; `targets:` may name its linear layers: {known}"
             )

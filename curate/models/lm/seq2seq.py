@@ -19,7 +19,7 @@ import numpy.typing as npt
 from curate.core.errors import ModelError
 from curate.models.device import Device, choose, threads
 from curate.models.lm.batching import grain_of, padded, shaped_batches
-from curate.models.lm.folder import Output, Tokenizer, context_of, load_whole, read_config, told
+from curate.models.lm.folder import Output, Tokenizer, context_of, load_errors, load_whole, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ class Seq2Seq:
 
 def is_seq2seq(path: str) -> bool:
     """Whether a checked folder's config is of such a model."""
-    with told(path):
+    with load_errors(path):
         return bool(getattr(read_config(path), "is_encoder_decoder", False))
 
 

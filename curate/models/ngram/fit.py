@@ -109,7 +109,7 @@ def fit_stages(run: Run, folder: str, count_files: Sequence[str], model: str, op
     Raises:
         RunError: also when a task of a stage failed for good; a model needs them all.
     """
-    # A fit on other files, as when a shard that was given up is there after all, has tasks of its own.
+    # A fit on other files, as when a failed shard is there after all, has tasks of its own.
     key = xxhash.xxh3_64_hexdigest("\n".join(count_files).encode())[:8]
     folder = files.join(folder, key)
 

@@ -3,7 +3,7 @@
     answers: {answer: {from: [pool, good], model: tuned, max_tokens: 64}}
 
 The output is a dataset of conversations with the ids and shards of the first input: the turns up to the last question,
-and the model's answer, the likeliest token after token until it ends its turn. Rows that a dataset beside them does
+and the model's answer, the most likely token after token until it ends its turn. Rows that a dataset beside them does
 not keep, and those that cannot be answered, have no `messages`, and a `reason`.
 """
 
@@ -54,7 +54,7 @@ class AnswerConfig(StepConfig):
     """Which conversations are answered, by which model.
 
     Attributes:
-        source: the conversations, and datasets beside them whose `keep` is obeyed.
+        source: the conversations, and attribute datasets: rows with `keep = false` are skipped.
         model: a folder of a causal language model, or a step that trains one.
         max_tokens: of an answer.
         template: a name of a chat template; null for the tokenizer's own.
@@ -79,7 +79,7 @@ class AnswerConfig(StepConfig):
         return name
 
     def inputs(self) -> dict[str, str]:
-        """The conversations and what lies beside them."""
+        """The conversations and their attributes."""
         names = [self.source] if isinstance(self.source, str) else self.source
         return {f"from[{i}]": name for i, name in enumerate(names)}
 
@@ -116,7 +116,7 @@ def run(job: Job, config: AnswerConfig) -> Result:
     """Answer every piece, then put the pieces of each shard together.
 
     Raises:
-        ConfigError: not one dataset of conversations and what lies beside it.
+        ConfigError: not one dataset of conversations and its attributes.
     """
     datasets = list(job.inputs.values())
     shards = find_shards(datasets)

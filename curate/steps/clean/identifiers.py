@@ -1,4 +1,4 @@
-"""How e-mail addresses, IP addresses, phone, account and card numbers are told from what looks like them.
+"""How e-mail addresses, IP addresses, phone, account and card numbers are distinguished from what looks like them.
 
     replace_ips("from 81.2.69.142, version 1.2.3.4")      # ('from <ip>, version 1.2.3.4', 1)
 

@@ -2,7 +2,8 @@
 
     kept: {filter: {from: [scores, dups], rules: [{preset: gopher-quality}, {column: quality, top: 0.10}]}}
 
-An input that has a `keep` column (a dedup step, another filter) is obeyed before the first rule.
+Of an input that has a `keep` column (a dedup step, another filter) rows with `keep = false` are skipped before the
+first rule.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from curate.steps.read.parquet import parquet_chunks
 from curate.steps.read.tabular import Errors, check_names, chunk_of, plain
 
 FORMATS = ("csv", "jsonl", "parquet", "tsv")
-# How many rows, at most, are looked at before the form is told.
+# How many rows, at most, are looked at before the form is decided.
 _FIRST = 100
 
 

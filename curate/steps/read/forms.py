@@ -5,7 +5,7 @@ r"""The forms in which conversations are stored, and the turns of a row of each.
     # (Turn("user", "Add.\n\n1 + 1"), Turn("assistant", "2"))
 
 A form says which column holds what. Nothing of a turn is changed, left out or put in: a row whose turns cannot
-be told is refused with its reason. That a conversation begins with the assistant, or that a user speaks twice,
+be recognised is refused with its reason. That a conversation begins with the assistant, or that a user speaks twice,
 is no reason: such conversations are real, and whether a template can write them is for the template to say.
 """
 

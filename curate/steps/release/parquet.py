@@ -57,15 +57,15 @@ def file_hash(url: str) -> tuple[int, str]:
 
 def schema_hash(schema: pa.Schema) -> str:
     """sha256 over the names and types of the columns in order."""
-    return digest_of([[field.name, _told(field.type)] for field in schema])
+    return digest_of([[field.name, _type_name(field.type)] for field in schema])
 
 
-def _told(kind: pa.DataType) -> str:
+def _type_name(kind: pa.DataType) -> str:
     """A type in words, whatever the items of its lists are called: Parquet has a name of its own for them."""
     if pa.types.is_list(kind):
-        return f"list<item: {_told(kind.value_type)}>"
+        return f"list<item: {_type_name(kind.value_type)}>"
     if pa.types.is_struct(kind):
-        return f"struct<{', '.join(f'{field.name}: {_told(field.type)}' for field in kind.fields)}>"
+        return f"struct<{', '.join(f'{field.name}: {_type_name(field.type)}' for field in kind.fields)}>"
     return str(kind)
 
 

@@ -85,7 +85,7 @@ class Sources:
         return pa.schema(list(fields.items()))
 
     def rejected(self) -> pa.Schema:
-        """What is told of a dropped row: id, text or messages, source, reason."""
+        """What is reported of a dropped row: id, text or messages, source, reason."""
         return self._first(self.documents.schema()).append(pa.field("reason", pa.string()))
 
     def _first(self, own: pa.Schema) -> pa.Schema:

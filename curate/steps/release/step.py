@@ -111,15 +111,15 @@ def run(job: Job, config: ReleaseConfig) -> Result:
     for dataset in chain.values():
         dataset.manifest.reconcile()
     steps = with_trainers(list(chain.values()))
-    papers = provenance(steps)  # first, so that a leak is told before the data is written
+    papers = provenance(steps)  # first, so that a leak is reported before the data is written
     papers["provenance/environment.json"] = environment()
     for name, data in papers.items():
         refuse_leaks(name, data.decode())
     tasks = plan_files(sources, config.split, config.file_bytes)
     folder = files.join(job.folder, RELEASE)
     _remove_temporary(folder)
-    told = sources.rejected()
-    work = WriteFile(sources, sources.schema(), told if config.rejected else None, job.folder, job.scratch)
+    dropped = sources.rejected()
+    work = WriteFile(sources, sources.schema(), dropped if config.rejected else None, job.folder, job.scratch)
     receipts = job.map("", functools.partial(_same, work), tasks)
     if job.failed:
         raise RunError(
@@ -134,7 +134,7 @@ def run(job: Job, config: ReleaseConfig) -> Result:
         license=config.license,
         language=tuple(config.language),
         split=config.split,
-        schemas={DEFAULT: work.schema, REJECTED: told},
+        schemas={DEFAULT: work.schema, REJECTED: dropped},
         picked=sources.picked,
         written=tuple(written),
         funnel=funnel(Dataset(job.folder, manifest), list(chain.values())),
@@ -206,8 +206,8 @@ def _check(manifest: Manifest, sources: Sources) -> None:
         )
     if manifest.rows == 0:
         most = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
-        told = ", ".join(f"{name} ({count:,})" for name, count in most) or "none (absent from an input)"
-        raise RunError(f"step {manifest.step}: no row is kept; most were dropped by {told}; loosen that")
+        dropped = ", ".join(f"{name} ({count:,})" for name, count in most) or "none (absent from an input)"
+        raise RunError(f"step {manifest.step}: no row is kept; most were dropped by {dropped}; loosen that")
 
 
 def _publish(folder: str, papers: Mapping[str, bytes], entries: Sequence[Entry]) -> list[str]:

@@ -79,9 +79,9 @@ def verify(folder: str) -> list[str]:
         "rows": sum(entry.rows or 0 for entry in release.files),
     }
     for name, value in sums.items():
-        told = getattr(release.totals, name)
-        if told != value:
-            problems.append(f"{MANIFEST}: totals.{name} is {told}, but its files have {value}")
+        stated = getattr(release.totals, name)
+        if stated != value:
+            problems.append(f"{MANIFEST}: totals.{name} is {stated}, but its files have {value}")
     return problems
 
 

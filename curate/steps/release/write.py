@@ -81,8 +81,8 @@ class WriteFile:
                     counts[name] = counts.get(name, 0) + pair["counts"]
                 outputs[0].write(table.filter(keep))
                 if self.rejected is not None:
-                    told = table.append_column("reason", reasons).filter(out)
-                    outputs[1].write(told.select(self.rejected.names))
+                    dropped = table.append_column("reason", reasons).filter(out)
+                    outputs[1].write(dropped.select(self.rejected.names))
         written = [Written(each.entry(), each.shard(RELEASE)) for each in outputs]
         with files.atomic_output(_note(self.scratch, task)) as note:
             note.write(orjson.dumps(_WRITTEN.dump_python(written, mode="json")))

@@ -4,8 +4,8 @@
     curves = [random_mix(pairs), oracle(pairs), router(pairs, chance), cascade(pairs, check)]
     print(table(curves, pairs, recovered=[0.5, 0.8, 0.9]))
 
-A `Curve` is what a policy reaches as its threshold moves. Which side of a threshold a row is on may be drawn by lot, so
-whatever lies on a straight line between two of its points is reached too: costs at equal quality are read off the
+A `Curve` is what a policy reaches as its threshold moves. Which side of a threshold a row is on may be drawn at random,
+so whatever lies on a straight line between two of its points is reached too: costs at equal quality are read off the
 upper hull (as RouterBench does, Hu et al. 2024). The hull takes the best points of the rows at hand: judge a policy
 against random scores treated the same way, and by the interval.
 """
@@ -101,7 +101,7 @@ def always_large(pairs: Pairs) -> Curve:
 
 
 def random_mix(pairs: Pairs) -> Curve:
-    """What is expected when rows go to the large model by lot: the straight line between the two."""
+    """What is expected when rows go to the large model at random: the straight line between the two."""
     one, two = always_small(pairs), always_large(pairs)
     cost, quality = np.append(one.cost, two.cost), np.append(one.quality, two.quality)
     return Curve("random mix", cost, quality, np.array([0.0, 1.0]), np.full(2, -np.inf), np.array([-np.inf, np.inf]))
@@ -140,7 +140,7 @@ def cascade(
 
 
 def band(pairs: Pairs, scores: Floats, *, check_cost: float = 0.0, name: str = "band", steps: int = 20) -> Curve:
-    """A cascade that also drops the rows that score lowest, as hopeless for both: quality 0 and no large model.
+    """A cascade that also drops the rows that score lowest, as below the drop threshold: quality 0 and no large model.
 
     Every pair of about `steps` thresholds is a point. Dropping pays where qualities are of rows worth keeping: it
     never raises the mean quality of qualities that are 0 or more, but saves the most expensive attempts.

@@ -19,7 +19,7 @@ from curate.core.digest import digest_of
 from curate.core.errors import ConfigError, RunError, nearest
 from curate.generate.access import Access, ledger_name
 from curate.generate.ask import Generate, GivenUp
-from curate.generate.endpoints import Means
+from curate.generate.endpoints import Endpoints
 from curate.generate.prices import DOLLAR
 from curate.generate.request import Completion, Request
 from curate.steps.route.frontier import Quality, Seen, is_right
@@ -42,9 +42,9 @@ class Source:
     models: Mapping[str, str]
 
 
-def has_prices(config: SynthesizeConfig, means: Means) -> bool:
+def has_prices(config: SynthesizeConfig, endpoints: Endpoints) -> bool:
     """Whether costs are in USD: both models have a price. Otherwise they are in tokens."""
-    return all(means.endpoints[name].model in means.prices for name in config.endpoints().values())
+    return all(endpoints.by_name[name].model in endpoints.prices for name in config.endpoints().values())
 
 
 def look(
@@ -84,31 +84,33 @@ def look(
         async with access.session(
             ledger_name(source.step, inputs, task.name), sorted(set(config.endpoints().values()))
         ) as ask:
-            explorer = _Explorer(ask, access.means, config.model, given, dollars=has_prices(config, access.means))
+            explorer = _Explorer(
+                ask, access.endpoints, config.model, given, dollars=has_prices(config, access.endpoints)
+            )
             maker = Maker(config.recipe, explorer, config.seed)
             for row in rows.read(task)[1]:
                 for sample in range(config.samples):
                     if right[row.id] is None:
                         left[NO_REFERENCE] += 1
                         continue
-                    explorer.told, reason = None, NOT_ASKED
+                    explorer.asked, reason = None, NOT_ASKED
                     try:
                         await maker.make(row, sample)
                     except Rejected:
                         pass  # by a filter, or as there is nothing to ask: what was said counts all the same
                     except (RunError, GivenUp):
                         reason = NOT_ON_RECORD
-                    if explorer.told is None:
+                    if explorer.asked is None:
                         left[reason] += 1
                     else:
-                        seen.append(explorer.told.against(row.id, str(right[row.id]), quality))
+                        seen.append(explorer.asked.against(row.id, str(right[row.id]), quality))
 
     for task in tasks_of(config, datasets):
         asyncio.run(one(task))
     if not seen:
-        told = ", ".join(f"{count:,} {why}" for why, count in left.items()) or "no rows"
+        asked = ", ".join(f"{count:,} {why}" for why, count in left.items()) or "no rows"
         raise RunError(
-            f"step {source.step}: no row has both models' answers on record ({told}); set `explore: true` in its"
+            f"step {source.step}: no row has both models' answers on record ({asked}); set `explore: true` in its"
             " cascade and run it, on a sample if that is too dear"
         )
     return seen, dict(left)
@@ -134,8 +136,8 @@ def _check(config: SynthesizeConfig, step: str, datasets: Sequence[Dataset]) -> 
 class _Meter:
     """`Generate` that adds up what it was answered costs."""
 
-    def __init__(self, ask: Generate, means: Means, *, dollars: bool) -> None:
-        self._ask, self._means, self._dollars = ask, means, dollars
+    def __init__(self, ask: Generate, endpoints: Endpoints, *, dollars: bool) -> None:
+        self._ask, self._endpoints, self._dollars = ask, endpoints, dollars
         self._spent = 0
 
     async def __call__(self, request: Request) -> Completion:
@@ -143,7 +145,7 @@ class _Meter:
         completion = await self._ask(request)
         usage = completion.usage
         if self._dollars:
-            self._spent += self._means.price(request.endpoint).cost(usage)
+            self._spent += self._endpoints.price(request.endpoint).cost(usage)
         else:
             self._spent += usage.prompt + usage.completion
         return completion
@@ -155,7 +157,7 @@ class _Meter:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Asked:
     """What all three gave for a question; None is an answer that cannot be read."""
 
     prompt: str
@@ -175,10 +177,10 @@ class _Told:
 class _Explorer:
     """Answers with what the large model said, and keeps what all three gave."""
 
-    def __init__(self, ask: Generate, means: Means, name: str, given: Cascade, *, dollars: bool) -> None:
-        self._meter = _Meter(ask, means, dollars=dollars)
-        self._cascade = Cascaded(self._meter, means, given, OneModel(self._meter, name, means.endpoints[name]))
-        self.told: _Told | None = None
+    def __init__(self, ask: Generate, endpoints: Endpoints, name: str, given: Cascade, *, dollars: bool) -> None:
+        self._meter = _Meter(ask, endpoints, dollars=dollars)
+        self._cascade = Cascaded(self._meter, endpoints, given, OneModel(self._meter, name, endpoints.by_name[name]))
+        self.asked: _Asked | None = None
 
     async def __call__(self, question: Question) -> Answered:
         """See `Answerer`."""
@@ -188,7 +190,7 @@ class _Explorer:
         score = _UNREADABLE if small is None else await self._cascade.score(question, small)
         check_cost = self._meter.take()
         large = await _read(self._cascade.large(question))
-        self.told = _Told(question.prompt, small, large, score, (small_cost, check_cost, self._meter.take()))
+        self.asked = _Asked(question.prompt, small, large, score, (small_cost, check_cost, self._meter.take()))
         if large is None:
             raise Rejected("unreadable", "the large model's answer cannot be read")
         return large

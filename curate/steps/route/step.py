@@ -76,7 +76,7 @@ class RouteConfig(StepConfig):
     share: float = Field(ge=0, le=1)
 
     def inputs(self) -> dict[str, str]:
-        """The prompts and what lies beside them."""
+        """The prompts and their attributes."""
         names = [self.source] if isinstance(self.source, str) else self.source
         return {f"from[{i}]": name for i, name in enumerate(names)}
 
@@ -112,13 +112,13 @@ def run(job: Job, config: RouteConfig) -> Result:
     threshold = threshold_for(known, share=config.share) if len(known) else 0.0
     sent = int((known < threshold).sum()) + len(every) - len(known)
     receipts = job.map("", functools.partial(Write, prompts, threshold, job.folder), tasks)
-    told: dict[str, Plain] = {
+    figures: dict[str, Plain] = {
         **details,
         "share": sent / max(1, len(every)),
         "threshold": threshold if np.isfinite(threshold) else None,
         "without_chance": len(every) - len(known),
     }
-    return Result(receipts, told)
+    return Result(receipts, figures)
 
 
 def _prompts(job: Job, config: RouteConfig, path: Path) -> Prompts:
@@ -135,8 +135,8 @@ def _prompts(job: Job, config: RouteConfig, path: Path) -> Prompts:
         raise BadValue(where, f"no such column in what `from` names; {nearest(wanted, every)}")
     kind = schemas[owners[-1]].field(wanted).type
     if pa.types.is_boolean(kind) == (config.good.at_least is not None):
-        told = "is yes or no; leave `at_least` out" if pa.types.is_boolean(kind) else "needs `at_least`, a grade"
-        raise BadValue(where, f"{wanted!r} {told}")
+        message = "is yes or no; leave `at_least` out" if pa.types.is_boolean(kind) else "needs `at_least`, a grade"
+        raise BadValue(where, f"{wanted!r} {message}")
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise BadValue(where, f"{wanted!r} holds {kind}; a grade is a number or a bool")
     return Prompts(
@@ -145,7 +145,7 @@ def _prompts(job: Job, config: RouteConfig, path: Path) -> Prompts:
 
 
 def _done(tasks: Sequence[ShardTask], receipts: Sequence[Receipt]) -> list[ShardTask]:
-    """The tasks that were not given up."""
+    """The tasks that did not fail."""
     names = {receipt.task for receipt in receipts}
     return [task for task in tasks if task.name in names]
 
@@ -159,9 +159,9 @@ def _check(prompts: Prompts, tasks: Sequence[ShardTask], path: Path) -> int:
     found = [load(prompts.path(task.name, "grades.npz")) for task in tasks]
     good = np.concatenate([np.zeros(0, np.bool_), *(each["good"] for each in found)])
     if min(good.sum(), len(good) - good.sum()) < LEAST:
-        told = f"{len(good):,} prompts are graded, {int(good.sum()):,} of them good: too few to learn from"
+        message = f"{len(good):,} prompts are graded, {int(good.sum()):,} of them good: too few to learn from"
         raise BadValue(
-            path, f"{told}; grade more, until {LEAST} are good and {LEAST} are not, or set another `at_least`"
+            path, f"{message}; grade more, until {LEAST} are good and {LEAST} are not, or set another `at_least`"
         )
     hashes = np.sort(np.concatenate([each["hashes"] for each in found]))
     return int(hashes[min(MOST, len(hashes)) - 1])

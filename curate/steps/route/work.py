@@ -39,7 +39,7 @@ class Prompts:
     """Where the prompts and their grades stand.
 
     Attributes:
-        datasets: the prompts, and what lies beside them.
+        datasets: the prompts, and their attributes.
         content: the column of the first that holds the prompts, `text` or `messages`.
         owner: which of the datasets has the grades.
         grade: their column, a number or a bool.
@@ -65,7 +65,7 @@ class Prompts:
         return table, known.to_numpy(zero_copy_only=False), good.fill_null(False).to_numpy(zero_copy_only=False)
 
     def texts(self, shard: str) -> tuple[pa.Table, int]:
-        """Ids and contents of a shard's rows, and how many are left out by what lies beside them."""
+        """Ids and contents of a shard's rows, and how many are left out by their attributes."""
         return align(self.datasets, shard, {0: [self.content]})
 
     def strings(self, column: pa.ChunkedArray) -> list[str]:

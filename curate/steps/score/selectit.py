@@ -61,7 +61,7 @@ def selectit(
     """The score `""` and the `rating` (float64, rounded to 6 decimals), `turns` (int32) and `reason`.
 
     The score is from 0 (every rating is as likely) to 5 (every prompt gets a 5 for certain). `rating` is the mean of
-    the likeliest ratings, 1 to 5, sure or not. A conversation without a score has the reason: `empty-conversation`,
+    the most likely ratings, 1 to 5, sure or not. A conversation without a score has the reason: `empty-conversation`,
     `no-answer`, `empty-turn`, `special-token` (a turn spells one of a model's), or `over-context`.
 
     Args:
@@ -127,7 +127,7 @@ def selectit(
 
 
 def sentence_score(replies: Sequence[Logits | str], alpha: float) -> tuple[float, float] | str:
-    """The score of the replies to several prompts and the mean of their likeliest ratings, or why there is none.
+    """The score of the replies to several prompts and the mean of their most likely ratings, or why there is none.
 
     >>> sentence_score([np.array([0.0, 0, 0, 0, 900]), np.array([0.0, 0, 900, 0, 0])], 0.2)     # 4 / (1 + 0.2 · 1)
     (3.3333333333333335, 4.0)

@@ -47,7 +47,7 @@ VERSION = 2
 TEXT = "text"
 TURNS = "messages"
 _NAMES = (*SCORERS, *CHAT_SCORERS)
-# What a scorer reads unless it is told otherwise, where that is not the text.
+# What a scorer reads by default, where that is not the text.
 READS = {"url": "url"}
 
 
@@ -176,8 +176,8 @@ def _from_turns(job: Job, columns: Mapping[str, str]) -> frozenset[str]:
     for name, column in columns.items():
         if column == TURNS:
             where: Path = ("steps", job.step.name, job.step.kind, name)
-            told = f"step {data.manifest.step} holds documents; read it with `conversations: auto`"
-            raise BadValue(where, f"scores conversations, and the {told}")
+            message = f"step {data.manifest.step} holds documents; read it with `conversations: auto`"
+            raise BadValue(where, f"scores conversations, and the {message}")
     return frozenset()
 
 

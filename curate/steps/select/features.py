@@ -113,11 +113,11 @@ class _Join:
 def run(job: Job, config: FeaturesConfig) -> Result:
     """Compute every piece, then put the side columns of each shard together.
 
-    A shard with a piece that was given up is given up whole.
+    A shard with a failed piece fails whole.
 
     Raises:
         ConfigError: the input holds no conversations.
-        RunError: every shard was given up.
+        RunError: every shard failed.
     """
     data = job.inputs["from"]
     check_conversations(data)
@@ -165,7 +165,7 @@ def run(job: Job, config: FeaturesConfig) -> Result:
 
 
 def _remove_pieces(job: Job, pieces: Sequence[str]) -> None:
-    """Remove the pieces of shards that were given up, their receipts first: a run that goes on makes them again."""
+    """Remove the pieces of failed shards, their receipts first: a run that goes on makes them again."""
     job.forget("pieces", pieces)
     lost = set(pieces)
     for name in files.list_names(job.folder):
@@ -198,8 +198,8 @@ def check_conversations(data: Dataset) -> None:
     names = data.schema().names
     if "messages" not in names:
         documents = "documents, not conversations; read it with `conversations: auto`"
-        told = documents if "text" in names else "no conversations; name the step that reads them first"
-        raise ConfigError(f"step {data.manifest.step}: holds {told}")
+        held = documents if "text" in names else "no conversations; name the step that reads them first"
+        raise ConfigError(f"step {data.manifest.step}: holds {held}")
 
 
 class _Compute:

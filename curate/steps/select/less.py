@@ -48,7 +48,7 @@ class Less(NearTargets):
         over_examples: a task's score is the `mean` over its examples (as published), or that of the nearest one.
         over_tasks: a row's score is that of its best task, `max` (as published), or the `mean`; or each task in its
             turn takes the best row that is left.
-        bootstrap: how often the examples are drawn anew for the error bars.
+        bootstrap: how often the examples are resampled for the error bars.
         seed: of those draws.
     """
 
@@ -118,8 +118,8 @@ class Less(NearTargets):
         projection = projection_error(scores, reach, store.layout.width) if known else np.zeros(len(scores))
         errors = np.sqrt(projection**2 + projection[cuts] ** 2 + examples**2)
         return {
-            "error_projection": _told(projection) if known else None,
-            "error_examples": _told(examples),
+            "error_projection": _median(projection) if known else None,
+            "error_examples": _median(examples),
             "inside_noise": int((scores - scores[cuts] < Z * errors).sum()),
         }
 
@@ -152,7 +152,7 @@ def _cuts(scores: Floats, groups: Ints) -> Ints:
     return cuts
 
 
-def _told(errors: Floats) -> float:
+def _median(errors: Floats) -> float:
     return round(float(np.median(errors)), 6)
 
 
@@ -173,7 +173,7 @@ def _products(job: Job, stage: str, store: Store, queries: Rows, at: Ints) -> Fl
     tasks = [_Task(f"{i:06d}", len(some), some) for i, some in enumerate(cut)]
     found = np.full((len(at), len(queries)), np.nan)
     for receipt in job.map(stage, functools.partial(_Multiply, store, path), tasks):
-        # A stretch that was given up has no scores, so that none of its rows is taken.
+        # A failed stretch has no scores, so that none of its rows is taken.
         start = int(receipt.task) * _ROWS
         found[start : start + receipt.rows_in] = _load(f"{path}.{receipt.task}.npy")
     return found

@@ -13,7 +13,7 @@ the mean of its examples' unit vectors, of length L, not a mean of independent e
 (L² - c²) / d. Checkpoints share it too, so that their standard deviations add up; by Minkowski's inequality the sum
 over checkpoints is at most sqrt((Σ w L)² - c²) / sqrt(d), c being the score. That bound is used.
 
-The examples: they are drawn anew, with replacement, task by task (Efron 1979), and the lead's standard deviation over
+The examples: they are resampled, with replacement, task by task (Efron 1979), and the lead's standard deviation over
 the draws is its error. It is that of the lead, not of the score: a draw that raises every row's score alike changes
 no pick.
 """
@@ -73,7 +73,7 @@ def lead_errors(
     draws: int,
     seed: int,
 ) -> Floats:
-    """The standard error of every pick's lead over its cut, by drawing the examples of each task anew.
+    """The standard error of every pick's lead over its cut, by resampling the examples of each task.
 
     Args:
         cosines: float64 (picks, examples), the examples of a task beside one another.

@@ -73,7 +73,7 @@ _SCHEMA = pa.schema(
 
 
 class SelectConfig(StepConfig):
-    """The pool with what lies beside it, the budget with its quotas, and one selector."""
+    """The pool with its attributes, the budget with its quotas, and one selector."""
 
     source: list[str]
     budget: Budget | None
@@ -218,8 +218,8 @@ def _most(reasons: Objects) -> str:
     if not len(reasons):
         return "the pool is empty"
     names, counts = np.unique(reasons.astype(str), return_counts=True)
-    told = sorted(zip(counts.tolist(), names.tolist(), strict=True), reverse=True)[:3]
-    return "most have the reason " + ", ".join(f"{name} ({count:,})" for count, name in told)
+    commonest = sorted(zip(counts.tolist(), names.tolist(), strict=True), reverse=True)[:3]
+    return "most have the reason " + ", ".join(f"{name} ({count:,})" for count, name in commonest)
 
 
 def _write_verdicts(job: Job, pool: Pool, filling: Filling, verdict: Verdict) -> None:

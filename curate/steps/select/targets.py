@@ -190,11 +190,11 @@ class NearTargets(Targeted, InFeatureSpace):
             store, at, reasons = stores[task.dataset]
             there = at[task.rows] >= 0
             if not there.any():
-                told = Counter(str(reason) for reason in reasons[task.rows])
+                counted = Counter(str(reason) for reason in reasons[task.rows])
                 raise ConfigError(
                     f"no example of the task {task.name} has a feature in "
                     f"{listed(self.target_features)[task.dataset]}: "
-                    + ", ".join(f"{reason} ({count:,})" for reason, count in sorted(told.items()))
+                    + ", ".join(f"{reason} ({count:,})" for reason, count in sorted(counted.items()))
                 )
             rows = task.rows[there]
             yield Examples(Task(task.name, task.dataset, rows, task.ids[there]), store.take(at[rows]))

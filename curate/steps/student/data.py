@@ -25,14 +25,14 @@ class Part(Model):
 
     Attributes:
         rows: the step that has the texts.
-        kept: what lies beside them, whose `keep` is obeyed and whose labels are taken where they have some.
+        kept: their attributes: rows with `keep = false` are skipped, and labels are taken where they have some.
     """
 
     rows: str
     kept: str | list[str] = []
 
     def steps(self) -> list[str]:
-        """The rows, then what lies beside them."""
+        """The rows, then their attributes."""
         return [self.rows, *([self.kept] if isinstance(self.kept, str) else self.kept)]
 
 
@@ -61,7 +61,7 @@ def role_of(number: int, part: int, beside: int) -> str:
 
 
 def datasets_of(inputs: Mapping[str, Dataset], number: int, variant: Variant) -> list[Dataset]:
-    """The datasets of a variant in order, each part's rows before what lies beside them."""
+    """The datasets of a variant in order, each part's rows before their attributes."""
     parts = parts_of(variant)
     return [inputs[role_of(number, i, j)] for i, part in enumerate(parts) for j in range(len(part))]
 

@@ -43,7 +43,7 @@ class StudentConfig(StepConfig):
     """Who learns what, and what tests it.
 
     Attributes:
-        test: the real rows, with what lies beside them, whose `keep` is obeyed.
+        test: the real rows, with their attributes: rows with `keep = false` are skipped.
         label: the column of the labels, in all datasets.
         kind: of the students; there is no chance in `logistic`, so one learns of each variant.
         seeds: how many fastText students learn of each variant.

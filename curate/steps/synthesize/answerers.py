@@ -1,13 +1,13 @@
 """Who answers: one model, or a small one first and a large one where the small one's answer does not pass a check.
 
-    answer = answerer(ask, means, "large", cascade)
+    answer = answerer(ask, endpoints, "large", cascade)
     answered = await answer(question)
     answered.request.model, answered.score
 
 A cascade (FrugalGPT, Chen et al. 2023; AutoMix, Aggarwal et al. 2023): the small model answers, a check gives the
 answer a score, and a band decides. From `keep` on the small answer stays; below `drop` both are taken to fail, and the
-row is rejected as hopeless; between them the large model is asked. A small answer that cannot be read has no score, and
-the large model is asked too.
+row is rejected: its score is below the drop threshold; between them the large model is asked. A small answer that
+cannot be read has no score, and the large model is asked too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from curate.core.config import Model
 from curate.core.digest import Plain
 from curate.generate.ask import Generate, GivenUp
-from curate.generate.endpoints import Means
+from curate.generate.endpoints import Endpoints
 from curate.generate.request import CHAT, Completion
 from curate.steps.synthesize.answers import Rejected
 from curate.steps.synthesize.stages import Answered, Answerer, OneModel, Question
@@ -98,12 +98,12 @@ class Cascade(Model):
         return self
 
 
-def answerer(ask: Generate, means: Means, name: str, cascade: Cascade | None) -> Answerer:
+def answerer(ask: Generate, endpoints: Endpoints, name: str, cascade: Cascade | None) -> Answerer:
     """Who answers the prompts of a step: the endpoint `name`, or a cascade that ends with it."""
-    large = OneModel(ask, name, means.endpoints[name])
+    large = OneModel(ask, name, endpoints.by_name[name])
     if cascade is None:
         return large
-    return Cascaded(ask, means, cascade, large)
+    return Cascaded(ask, endpoints, cascade, large)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Cascaded:
     """Answers as a cascade does; its parts are there to be asked one by one."""
 
     ask: Generate
-    means: Means
+    endpoints: Endpoints
     cascade: Cascade
     large: OneModel
 
@@ -140,7 +140,7 @@ class Cascaded:
         """
         name = self.cascade.model
         asked = question if self.cascade.check.logprob is None else _with_logprobs(question)
-        return await OneModel(self.ask, name, self.means.endpoints[name])(asked)
+        return await OneModel(self.ask, name, self.endpoints.by_name[name])(asked)
 
     async def score(self, question: Question, small: Answered) -> float:
         """What the check gives the small model's answer, from 0 to 1."""
@@ -167,7 +167,7 @@ class Cascaded:
         return sum(normalised(each.text) == own for each in said) / how.samples
 
     async def _draws(self, question: Question, count: int) -> list[Completion]:
-        endpoint = self.means.endpoints[self.cascade.model]
+        endpoint = self.endpoints.by_name[self.cascade.model]
         numbers = [question.sample + _CHECKS * (1 + i) for i in range(count)]
         asked = [question.request(self.cascade.model, endpoint, sample=number) for number in numbers]
         return list(await asyncio.gather(*map(self.ask, asked)))
@@ -189,8 +189,8 @@ def confidence(completion: Completion) -> float:
 
 
 def _with_logprobs(question: Question) -> Question:
-    told: dict[str, Plain] = {"logprobs": True, "top_logprobs": 0} if question.kind == CHAT else {"logprobs": 0}
-    return replace(question, body={**told, **question.body})
+    asked_for: dict[str, Plain] = {"logprobs": True, "top_logprobs": 0} if question.kind == CHAT else {"logprobs": 0}
+    return replace(question, body={**asked_for, **question.body})
 
 
 def normalised(text: str) -> str:

@@ -72,15 +72,16 @@ class SynthesizeConfig(StepConfig):
     """What is made of which rows, by whom.
 
     Attributes:
-        source: the rows, then datasets beside them, whose columns templates may read and whose `keep` is obeyed; or
-        count: how many rows are made out of nothing. With a recipe of a pool: how many rows it shall make.
+        source: the rows, then attribute datasets, whose columns templates may read: rows with `keep = false` are
+            skipped.
+        count: how many rows are made without seed rows. With a recipe of a pool: how many rows it shall make.
         recipe: with its params set.
         model: the endpoint that answers.
         samples: how often each row goes through the recipe.
         seed: of all draws.
         shots, retrieve: see there.
         cascade: a smaller model that is asked first.
-        where: columns of the rows, or of what lies beside them, and the value that a row must have there.
+        where: columns of the rows, or of their attributes, and the value that a row must have there.
     """
 
     source: str | list[str] | None = Field(None, alias="from")
@@ -95,7 +96,7 @@ class SynthesizeConfig(StepConfig):
     where: dict[str, str | int | bool] = {}
 
     def inputs(self) -> dict[str, str]:
-        """The rows and what lies beside them, examples, passages."""
+        """The rows and their attributes, examples, passages."""
         names = [self.source] if isinstance(self.source, str) else self.source or []
         found = {f"from[{i}]": name for i, name in enumerate(names)}
         if self.shots is not None:

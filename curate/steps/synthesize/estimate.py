@@ -1,6 +1,6 @@
 """What a `synthesize` step will ask and cost, from a sample of its rows, before anything is spent.
 
-    found = estimate(config, inputs, models, means)
+    found = estimate(config, inputs, models, endpoints)
     found.requests, found.worst                  # 1200, pico-dollars at most
 
 Every prompt of the sample is rendered, and answers are imagined that have the form which the recipe asks for, so that
@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 
 from curate.core.dataset import Dataset
 from curate.core.digest import Plain
-from curate.generate.endpoints import Means
+from curate.generate.endpoints import Endpoints
 from curate.generate.request import Completion, Usage
 from curate.steps.synthesize.answers import Answer, Rejected
 from curate.steps.synthesize.config import SynthesizeConfig
 from curate.steps.synthesize.functions import BYTES_A_TOKEN
 from curate.steps.synthesize.inputs import Rows, reads_of, tasks_of
-from curate.steps.synthesize.made import InputRow
 from curate.steps.synthesize.stages import Answered, Maker, Question
+from curate.steps.synthesize.synthetic import InputRow
 
 _SAMPLE = 32
 _ITEMS = 3  # of an imagined list
@@ -56,7 +56,7 @@ class _Imagined:
     """Answers that nobody gave, in the form that is asked for; counts what was asked."""
 
     name: str
-    means: Means
+    endpoints: Endpoints
     requests: int = 0
     prompt: int = 0
     most: int = 0
@@ -64,7 +64,7 @@ class _Imagined:
 
     async def __call__(self, question: Question) -> Answered:
         """See `curate.steps.synthesize.stages.Answerer`."""
-        request = question.request(self.name, self.means.endpoints[self.name])
+        request = question.request(self.name, self.endpoints.by_name[self.name])
         self.requests += 1
         self.prompt += len(request.canonical) // BYTES_A_TOKEN
         self.most += question.most
@@ -103,7 +103,7 @@ def _of_schema(schema: Mapping[str, Plain], text: str) -> Plain:
 
 
 def estimate(
-    config: SynthesizeConfig, inputs: Mapping[str, Dataset], models: Mapping[str, str], means: Means
+    config: SynthesizeConfig, inputs: Mapping[str, Dataset], models: Mapping[str, str], endpoints: Endpoints
 ) -> Estimate:
     """What a step is likely to ask, and what that costs at most.
 
@@ -113,7 +113,7 @@ def estimate(
     recipe = config.recipe
     datasets = [dataset for role, dataset in inputs.items() if role.startswith("from[")]
     sample = _pool_sample(config) if recipe.pool is not None else _sample(config, inputs, models, datasets)
-    imagined = _Imagined(config.model, means)
+    imagined = _Imagined(config.model, endpoints)
     maker = Maker(recipe.model_copy(update={"keep": type(recipe.keep)(prompt=True)}), imagined, config.seed)
     asyncio.run(_imagine(maker, sample))
     if recipe.pool is not None:
@@ -122,7 +122,7 @@ def estimate(
         total = sum(task.rows for task in tasks_of(config, datasets))
     times = config.samples * (recipe.rounds.count if recipe.rounds is not None else 1) * total / max(1, len(sample))
     requests, prompt, most = (round(each * times) for each in (imagined.requests, imagined.prompt, imagined.most))
-    price = means.price(config.model)
+    price = endpoints.price(config.model)
     return Estimate(total, requests, prompt, most, price.worst(prompt, int(most * _FEWER)), price.worst(prompt, most))
 
 

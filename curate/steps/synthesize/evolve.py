@@ -9,15 +9,15 @@ ends there (elimination, Xu et al. 2023).
 from __future__ import annotations
 
 from curate.steps.synthesize.answers import Rejected
-from curate.steps.synthesize.made import Dropped, InputRow, Made, content, made_id
 from curate.steps.synthesize.recipe_model import Evolve, Recipe
 from curate.steps.synthesize.stages import Maker
+from curate.steps.synthesize.synthetic import Dropped, InputRow, SyntheticRow, content, synthetic_id
 from curate.steps.synthesize.template import Template
 
 
 async def evolve(
     maker: Maker, recipe: Recipe, rounds: Evolve, row: InputRow, sample: int
-) -> tuple[list[Made], list[Dropped]]:
+) -> tuple[list[SyntheticRow], list[Dropped]]:
     """What all rounds made of a row.
 
     Raises:
@@ -29,9 +29,9 @@ async def evolve(
     for _ in range(1, rounds.count):
         last = made[0]
         columns: dict[str, object] = {"text": content(last), **last.columns}
-        told = {name: Template(text).render(columns) for name, text in rounds.columns.items()}
-        key = made_id(before, recipe.name, last.request, sample=sample, place=len(every) - len(made))
-        before = InputRow(key, row.source, {**row.columns, **told}, (key,))
+        rendered = {name: Template(text).render(columns) for name, text in rounds.columns.items()}
+        key = synthetic_id(before, recipe.name, last.request, sample=sample, place=len(every) - len(made))
+        before = InputRow(key, row.source, {**row.columns, **rendered}, (key,))
         try:
             made, lost = await maker.make(before, sample)
         except Rejected as error:

@@ -1,4 +1,4 @@
-"""The filters of a recipe: which made rows are kept, and why the others are not.
+"""The filters of a recipe: which synthetic rows are kept, and why the others are not.
 
     filters = Filters(Keep(words=Words(least=3)))
     kept, dropped = filters.kept(made, {"text": "The input."})
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from curate.steps.synthesize.made import Dropped, Made, content
 from curate.steps.synthesize.recipe_model import Keep
+from curate.steps.synthesize.synthetic import Dropped, SyntheticRow, content
 from curate.steps.synthesize.template import CannotRender, Expression
 from curate.steps.verify.batch import VerifyBatch
 from curate.steps.verify.grounded import find_quote
@@ -29,7 +29,9 @@ class Filters:
     def __init__(self, keep: Keep) -> None:
         self._keep = keep
 
-    def kept(self, rows: Sequence[Made], context: Mapping[str, object]) -> tuple[list[Made], list[Dropped]]:
+    def kept(
+        self, rows: Sequence[SyntheticRow], context: Mapping[str, object]
+    ) -> tuple[list[SyntheticRow], list[Dropped]]:
         """The rows made of one input that are kept, and the others with their reasons.
 
         Args:
@@ -39,7 +41,7 @@ class Filters:
         Raises:
             CannotRender: the input has no such column.
         """
-        kept: list[Made] = []
+        kept: list[SyntheticRow] = []
         dropped: list[Dropped] = []
         others = None if self._keep.distinct is None else Admitted(limit=self._keep.distinct.most)
         for made in rows:
@@ -53,7 +55,7 @@ class Filters:
                 dropped.append(Dropped(reason, text[:_SHOWN]))
         return kept, dropped
 
-    def _reason(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
+    def _reason(self, made: SyntheticRow, text: str, context: Mapping[str, object]) -> str | None:
         keep = self._keep
         if not text.strip():
             return "empty"
@@ -73,13 +75,13 @@ class Filters:
                 return "begins-wrongly"
             if any(each.lower() in lower for each in keep.without.holds):
                 return "holds-a-marker"
-        told = {**context, **made.columns, "made": text}
+        known = {**context, **made.columns, "made": text}
         for reason, expression in keep.only.items():
-            if not Expression(expression).value(told):
+            if not Expression(expression).value(known):
                 return reason
         return self._against_input(made, text, context)
 
-    def _against_input(self, made: Made, text: str, context: Mapping[str, object]) -> str | None:
+    def _against_input(self, made: SyntheticRow, text: str, context: Mapping[str, object]) -> str | None:
         keep = self._keep
         if keep.one_of is not None:
             values = Expression(keep.one_of.values).value(context)

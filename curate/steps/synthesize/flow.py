@@ -1,9 +1,9 @@
-"""Many rows at once, their fates in order.
+"""Many rows at once, their outcomes in order.
 
     done = await make_rows(config, access, "made/part-00000", rows, "part-00000.parquet", "fates/part-00000.parquet")
     done.counts                                  # {"accepted": 96, "rejected:empty": 4, ...}
 
-However the answers come in, the fates come out in the order of the rows, and no more rows are held than the window.
+However the answers come in, the outcomes come out in the order of the rows, and no more rows are held than the window.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from curate.steps.synthesize.answerers import answerer
 from curate.steps.synthesize.answers import Rejected
 from curate.steps.synthesize.config import SynthesizeConfig
 from curate.steps.synthesize.evolve import evolve
-from curate.steps.synthesize.made import (
-    FATES_SCHEMA,
+from curate.steps.synthesize.stages import Maker
+from curate.steps.synthesize.synthetic import (
+    OUTCOMES_SCHEMA,
     Dropped,
-    Fate,
     InputRow,
-    Made,
+    RowOutcome,
+    SyntheticRow,
+    outcome_row,
     schema_of,
-    to_fate,
     to_rows,
 )
-from curate.steps.synthesize.stages import Maker
 
 _AT_ONCE = 500  # rows that are written together
 
 
-async def row_fate(maker: Maker, config: SynthesizeConfig, row: InputRow) -> Fate:
+async def row_outcome(maker: Maker, config: SynthesizeConfig, row: InputRow) -> RowOutcome:
     """All samples of a row, and what became of it: a row is accepted if one of its samples is, unless one was skipped.
 
     Raises:
@@ -49,7 +49,7 @@ async def row_fate(maker: Maker, config: SynthesizeConfig, row: InputRow) -> Fat
     results = await asyncio.gather(
         *(_sample(maker, config, row, sample) for sample in range(config.samples)), return_exceptions=True
     )
-    made: list[tuple[int, Made]] = []
+    made: list[tuple[int, SyntheticRow]] = []
     dropped: list[Dropped] = []
     rejected: list[Rejected] = []
     failed: list[GivenUp] = []
@@ -67,19 +67,19 @@ async def row_fate(maker: Maker, config: SynthesizeConfig, row: InputRow) -> Fat
             made += [(sample, each) for each in result[0]]
             dropped += result[1]
     if skipped:
-        return Fate(row, "skipped", "budget")
+        return RowOutcome(row, "skipped", "budget")
     if made:
         dropped += [Dropped(each.reason, each.message) for each in rejected]
         dropped += [Dropped(each.why.error, each.why.message) for each in failed]
-        return Fate(row, "accepted", made=tuple(made), dropped=tuple(dropped))
+        return RowOutcome(row, "accepted", made=tuple(made), dropped=tuple(dropped))
     if failed:
-        return Fate(row, "failed", failed[0].why.error, failed[0].why.message, dropped=tuple(dropped))
-    return Fate(row, "rejected", rejected[0].reason, rejected[0].message, dropped=tuple(dropped))
+        return RowOutcome(row, "failed", failed[0].why.error, failed[0].why.message, dropped=tuple(dropped))
+    return RowOutcome(row, "rejected", rejected[0].reason, rejected[0].message, dropped=tuple(dropped))
 
 
 async def _sample(
     maker: Maker, config: SynthesizeConfig, row: InputRow, sample: int
-) -> tuple[list[Made], list[Dropped]]:
+) -> tuple[list[SyntheticRow], list[Dropped]]:
     rounds = config.recipe.rounds
     if rounds is None:
         return await maker.make(row, sample)
@@ -88,7 +88,7 @@ async def _sample(
 
 @dataclass(frozen=True)
 class Done:
-    """What became of some rows: the shard of made rows, how many rows there were and were accepted, and counts."""
+    """What became of some rows: the shard of synthetic rows, how many rows there were and were accepted, and counts."""
 
     shard: Shard
     rows: int
@@ -97,7 +97,7 @@ class Done:
 
 
 async def make_rows(
-    config: SynthesizeConfig, access: Access, ledger: str, rows: Iterable[InputRow], made: str, fates: str
+    config: SynthesizeConfig, access: Access, ledger: str, rows: Iterable[InputRow], made: str, outcomes: str
 ) -> Done:
     """Take rows through the recipe of a step.
 
@@ -106,41 +106,41 @@ async def make_rows(
         access: to models.
         ledger: the name of the rows' ledger.
         rows: in order.
-        made: where the shard of made rows is written.
-        fates: where the shard of fates is.
+        made: where the shard of synthetic rows is written.
+        outcomes: where the shard of outcomes is.
     """
-    recipe, means = config.recipe, access.means
+    recipe, endpoints = config.recipe, access.endpoints
     names = sorted(set(config.endpoints().values()))
     schema = schema_of(recipe.kind, recipe.columns, logprobs=recipe.logprobs, check=config.cascade is not None)
     tally = Tally()
     async with access.session(ledger, names) as ask:
         counted = Counted(ask)
-        maker = Maker(recipe, answerer(counted, means, config.model, config.cascade), config.seed)
-        found = in_order(rows, functools.partial(row_fate, maker, config), window_of(means, names))
-        with ShardWriter(made, schema) as out, ShardWriter(fates, FATES_SCHEMA) as told:
+        maker = Maker(recipe, answerer(counted, endpoints, config.model, config.cascade), config.seed)
+        found = in_order(rows, functools.partial(row_outcome, maker, config), window_of(endpoints, names))
+        with ShardWriter(made, schema) as out, ShardWriter(outcomes, OUTCOMES_SCHEMA) as states:
             async for some in chunks(found, _AT_ONCE):
-                lines = [row for fate in some for row in to_rows(fate, recipe.name)]
+                lines = [row for outcome in some for row in to_rows(outcome, recipe.name)]
                 out.write(pa.RecordBatch.from_pylist(lines, schema=schema))
-                told.write(pa.RecordBatch.from_pylist(list(map(to_fate, some)), schema=FATES_SCHEMA))
-                for fate in some:
-                    tally.add(fate)
+                states.write(pa.RecordBatch.from_pylist(list(map(outcome_row, some)), schema=OUTCOMES_SCHEMA))
+                for outcome in some:
+                    tally.add(outcome)
     return Done(out.shard, tally.rows, tally.accepted, {**tally.counts, **counted.counts})
 
 
 class Tally:
-    """Counts of the fates of rows."""
+    """Counts of the outcomes of rows."""
 
     def __init__(self) -> None:
         self.rows = self.accepted = 0
         self._counts: Counter[str] = Counter()
 
-    def add(self, fate: Fate) -> None:
-        """Count one row: by its fate, and what was dropped of it by the reason."""
+    def add(self, outcome: RowOutcome) -> None:
+        """Count one row: by its outcome, and what was dropped of it by the reason."""
         self.rows += 1
-        self.accepted += fate.state == "accepted"
-        reason = fate.reason if fate.state in ("rejected", "failed") else ""
-        self._counts[f"{fate.state}:{reason}" if reason else fate.state] += 1
-        for each in fate.dropped:
+        self.accepted += outcome.state == "accepted"
+        reason = outcome.reason if outcome.state in ("rejected", "failed") else ""
+        self._counts[f"{outcome.state}:{reason}" if reason else outcome.state] += 1
+        for each in outcome.dropped:
             self._counts[f"filtered:{each.reason}"] += 1
 
     @property

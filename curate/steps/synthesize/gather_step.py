@@ -1,10 +1,10 @@
-"""The `gather` step: columns of made rows, back beside the rows that they were made from.
+"""The `gather` step: columns of synthetic rows, back beside the rows that they were made from.
 
     graded: {gather: {from: prompts, rows: [answers, rated], columns: [score]}}
 
-Made rows have ids of their own. What was found of them (a judge's score, a label) is brought to their first parent, so
-that `route`, `weak_labels` or a filter can read it beside the parent's own columns. Of several made rows of one parent
-the first that has a value counts; a parent without made rows has nulls.
+Synthetic rows have ids of their own. What was found of them (a judge's score, a label) is brought to their first
+parent, so that `route`, `weak_labels` or a filter can read it beside the parent's own columns. Of several synthetic
+rows of one parent the first that has a value counts; a parent without synthetic rows has nulls.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class GatherConfig(StepConfig):
 
     Attributes:
         source: the rows that others were made of.
-        rows: the made rows, and what lies beside them.
+        rows: the synthetic rows, and their attributes.
         columns: of any of those.
     """
 
@@ -40,7 +40,7 @@ class GatherConfig(StepConfig):
     columns: list[str] = Field(min_length=1)
 
     def inputs(self) -> dict[str, str]:
-        """The rows, the made rows, and what lies beside these."""
+        """The rows, the synthetic rows, and their attributes."""
         return {"from": self.source, **{f"rows[{i}]": name for i, name in enumerate(self.rows)}}
 
     def identity(self) -> dict[str, Plain]:
@@ -84,7 +84,7 @@ def _make(made: Sequence[Dataset], schema: pa.Schema, step: str, folder: str) ->
 
 
 def _first_values(made: Sequence[Dataset], name: str) -> dict[str, object]:
-    """The value of a column by the first parent's id, of the first made row that has one."""
+    """The value of a column by the first parent's id, of the first synthetic row that has one."""
     owner = max(i for i, dataset in enumerate(made) if name in dataset.schema().names)
     found: dict[str, object] = {}
     for shard in made[0].shards:

@@ -1,4 +1,4 @@
-"""The rows that a recipe reads: of a dataset and what lies beside it, with examples and passages, or out of nothing.
+"""The rows that a recipe reads: of a dataset and its attributes, with examples and passages, or without seed rows.
 
 plan = Plan.of(job.inputs, config, recipe)
 for row in plan.rows(task): ...              # InputRow
@@ -21,11 +21,11 @@ from curate.core.errors import ConfigError, nearest
 from curate.models.retrieval.retrieve import Retriever, load_retriever
 from curate.steps.synthesize.config import SynthesizeConfig
 from curate.steps.synthesize.functions import shuffled
-from curate.steps.synthesize.made import InputRow
 from curate.steps.synthesize.recipe_model import Recipe
+from curate.steps.synthesize.synthetic import InputRow
 from curate.steps.synthesize.template import Template
 
-# Rows out of nothing in one shard.
+# Rows without seed rows in one shard.
 BORN_ROWS = 1000
 _AT_ONCE = 256
 # What a document can stand for, as the question of a conversation that has no answer yet.
@@ -40,7 +40,7 @@ class RowsTask:
 
     Attributes:
         rows: how many there are in it.
-        start: of the first row, where rows are made out of nothing.
+        start: of the first row, where rows are made without seed rows.
     """
 
     name: str
@@ -49,7 +49,7 @@ class RowsTask:
 
 
 def tasks_of(config: SynthesizeConfig, datasets: Sequence[Dataset]) -> list[RowsTask]:
-    """The shards of the input; of rows out of nothing, of `BORN_ROWS` each."""
+    """The shards of the input; of rows without seed rows, of `BORN_ROWS` each."""
     if datasets:
         return [RowsTask(shard.name, shard.rows) for shard in datasets[0].shards]
     count = config.count or 0
@@ -93,8 +93,8 @@ def reads_of(config: SynthesizeConfig, datasets: Sequence[Dataset], path: Path) 
         elif name in _ASKED and "text" in schemas[0]:
             asked = True
         elif name in recipe.needs:
-            told = f"the recipe {recipe.name} reads a column {name!r}, which is not there"
-            raise BadValue((*path, "from"), f"{told}; {nearest(name, every)}")
+            message = f"the recipe {recipe.name} reads a column {name!r}, which is not there"
+            raise BadValue((*path, "from"), f"{message}; {nearest(name, every)}")
     if turns and "messages" not in found[0]:
         found[0].append("messages")
     if asked and "text" not in found[0]:
@@ -156,7 +156,7 @@ class Rows:
         return None if shots is None else Shots(self._inputs["shots"], shots.count, shots.same, self._config.seed)
 
     def read(self, task: RowsTask) -> tuple[int, Iterator[InputRow]]:
-        """How many rows of a shard are left out by what lies beside it, and the others in order."""
+        """How many rows of a shard are left out by its attributes, and the others in order."""
         if not self._datasets:
             return 0, self._with_passages(self._born(task))
         columns = {i: names for i, names in self._reads.columns.items()}

@@ -28,8 +28,8 @@ from curate.generate.flow import stop_at_skipped
 from curate.steps.synthesize.config import SynthesizeConfig
 from curate.steps.synthesize.flow import make_rows
 from curate.steps.synthesize.functions import shuffled
-from curate.steps.synthesize.made import FATES, FATES_SCHEMA, InputRow, schema_of
 from curate.steps.synthesize.recipe_model import Pool
+from curate.steps.synthesize.synthetic import OUTCOMES, OUTCOMES_SCHEMA, InputRow, schema_of
 from curate.text.overlap import Admitted
 
 # Rounds one after the other that add nothing, until the pool is taken to be as large as it gets.
@@ -73,7 +73,7 @@ def run_pool(job: Job, config: SynthesizeConfig, access: Access) -> Result:
     near = prompts = barren = 0
     with (
         ShardWriter(files.join(job.folder, SHARD), schema) as rows,
-        ShardWriter(files.join(job.folder, FATES, SHARD), FATES_SCHEMA) as fates,
+        ShardWriter(files.join(job.folder, OUTCOMES, SHARD), OUTCOMES_SCHEMA) as outcomes,
     ):
         number = 0
         while len(made) < config.count and barren < _BARREN:
@@ -93,8 +93,8 @@ def run_pool(job: Job, config: SynthesizeConfig, access: Access) -> Result:
                     rows.write(pa.RecordBatch.from_pylist([row], schema=schema))
                 else:
                     near += 1
-            for _, told in found:
-                fates.write(told)
+            for _, some in found:
+                outcomes.write(some)
             barren = 0 if len(made) > before else barren + 1
             number += 1
     counts: dict[str, int] = {}
@@ -111,7 +111,7 @@ def run_pool(job: Job, config: SynthesizeConfig, access: Access) -> Result:
         added=rows.shard.rows - accepted,
         counts=dict(sorted(counts.items())),
     )
-    name = f"{FATES}/{SHARD}"
+    name = f"{OUTCOMES}/{SHARD}"
     hashes = {name: files.content_hash(files.join(job.folder, name))}
     return Result([receipt], {"rounds": number, "wanted": config.count}, hashes)
 
@@ -138,7 +138,7 @@ def _seeds(data: Dataset, pool: Pool, job: Job) -> list[_Text]:
 def _round(
     pool: Pool, config: SynthesizeConfig, seeds: Sequence[_Text], made: Sequence[_Text], number: int
 ) -> list[_Prompts]:
-    """The prompts of a round, some to a task: which seeds and made rows each shows, shuffled."""
+    """The prompts of a round, some to a task: which seeds and synthetic rows each shows, shuffled."""
     prompts = []
     for i in range(pool.round):
         key = f"{config.seed}|{number}|{i}"
@@ -171,7 +171,7 @@ def _places(size: int, count: int, seed: str) -> list[int]:
 
 
 class _Ask:
-    """Asks the prompts of a task; what was made and the fates go to the scratch folder."""
+    """Asks the prompts of a task; what was made and the outcomes go to the scratch folder."""
 
     def __init__(self, config: SynthesizeConfig, access: Access, step: str, folder: str, inputs: str) -> None:
         self._config, self._access, self._step, self._folder = config, access, step, folder
@@ -183,11 +183,11 @@ class _Ask:
     async def _run(self, task: _Prompts) -> Receipt:
         made = files.join(self._folder, task.name)
         ledger = ledger_name(self._step, self._inputs, task.name)
-        done = await make_rows(self._config, self._access, ledger, task.prompts, made, f"{made}.{FATES}")
+        done = await make_rows(self._config, self._access, ledger, task.prompts, made, f"{made}.{OUTCOMES}")
         return Receipt(task.name, task.rows, counts=dict(done.counts))
 
 
 def _read(path: str) -> tuple[list[dict[str, object]], pa.RecordBatch]:
     rows = [row for batch in read_shard(path) for row in batch.to_pylist()]
-    fates = pa.Table.from_batches(list(read_shard(f"{path}.{FATES}")), FATES_SCHEMA).combine_chunks()
-    return rows, fates.to_batches()[0]
+    outcomes = pa.Table.from_batches(list(read_shard(f"{path}.{OUTCOMES}")), OUTCOMES_SCHEMA).combine_chunks()
+    return rows, outcomes.to_batches()[0]

@@ -4,8 +4,8 @@
     recipe.stages[0].prompt
 
 A recipe has `params` that a pipeline may set, `stages` that are asked one after the other, `rows` that are made of what
-they answered, and `keep`, the filters of made rows. A stage sees the row's columns, the params, and by its name the
-answer of every stage before it. Nothing else is in reach of a template.
+they answered, and `keep`, the filters of synthetic rows. A stage sees the row's columns, the params, and by its name
+the answer of every stage before it. Nothing else is in reach of a template.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Sampling(Model):
     """How answers are drawn; what is not set is left to the endpoint.
 
     Attributes:
-        logprobs: how many of the likeliest tokens are told with their log probabilities, at each place.
+        logprobs: how many top logprobs are kept at each place.
     """
 
     temperature: float | None = Field(None, ge=0, le=2)
@@ -51,7 +51,7 @@ class Stage(Model):
         raw: a bare prompt of a completions endpoint, in place of turns.
         answer: its form.
         whole: whether an answer that the limit of tokens cut off is rejected.
-        tries: how often an answer that cannot be read is drawn anew.
+        tries: how often an answer that cannot be read is asked for again.
         sampling: see `Sampling`.
     """
 
@@ -139,28 +139,28 @@ class Distinct(Model):
 
 
 class Quoted(Model):
-    """A column of the made row that must stand in a text of the input row, word for word."""
+    """A column of the synthetic row that must stand in a text of the input row, word for word."""
 
     column: str
     document: str = "text"
 
 
 class OneOf(Model):
-    """A column of the made row that must be one of the values of an expression."""
+    """A column of the synthetic row that must be one of the values of an expression."""
 
     column: str
     values: str
 
 
 class NotIn(Model):
-    """Words, any case, with which a made row may not begin, or which it may not hold."""
+    """Words, any case, with which a synthetic row may not begin, or which it may not hold."""
 
     begins: list[str] = []
     holds: list[str] = []
 
 
 class Keep(Model):
-    """Filters of made rows: the first one that a row fails is the reason it is dropped.
+    """Filters of synthetic rows: the first one that a row fails is the reason it is dropped.
 
     Attributes:
         words: how many.
@@ -169,8 +169,8 @@ class Keep(Model):
         quoted: grounded in the input.
         one_of: a label that there is.
         without: markers and phrases that there may not be.
-        only: by the reason of those that are dropped, an expression that must be true; it also reads the made row's
-            columns, and what it says as `made`.
+        only: by the reason of those that are dropped, an expression that must be true; it also reads the synthetic
+            row's columns, and what it says as `made`.
         prompt: whether rows that give the prompt back are kept.
         refusals: whether rows that decline are kept.
     """
@@ -191,7 +191,7 @@ class Evolve(Model):
 
     Attributes:
         count: rounds in all.
-        columns: the input's columns in the next round, as templates over the made row.
+        columns: the input's columns in the next round, as templates over the synthetic row.
     """
 
     count: int = Field(ge=1, le=20)
@@ -249,5 +249,5 @@ class Recipe(Model):
 
     @property
     def columns(self) -> list[str]:
-        """The further columns of made rows, in order."""
+        """The further columns of synthetic rows, in order."""
         return list(dict.fromkeys(name for rows in self.rows for name in rows.columns))

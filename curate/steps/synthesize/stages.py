@@ -25,8 +25,8 @@ from curate.generate.request import CHAT, COMPLETIONS, Completion, Kind, Request
 from curate.steps.synthesize.answers import Parser, Rejected, check
 from curate.steps.synthesize.filters import Filters
 from curate.steps.synthesize.functions import functions
-from curate.steps.synthesize.made import Dropped, InputRow, Made
 from curate.steps.synthesize.recipe_model import Message, Recipe, Rows, Stage
+from curate.steps.synthesize.synthetic import Dropped, InputRow, SyntheticRow
 from curate.steps.synthesize.template import CannotRender, Expression, Template, plain
 
 # Requests for one row, at most: what asks for more is a mistake in a recipe.
@@ -49,7 +49,7 @@ class Answered:
     score: float | None = None
 
     @property
-    def told(self) -> dict[str, Plain]:
+    def summary(self) -> dict[str, Plain]:
         """What templates may know of it besides its value, as `of.STAGE`."""
         return {
             "reasoning": self.completion.reasoning,
@@ -113,7 +113,7 @@ class Question:
 
 
 class OneModel:
-    """Answers by one endpoint; an answer that cannot be read is drawn anew, as often as the stage says."""
+    """Answers by one endpoint; an answer that cannot be read is asked for again, as often as the stage says."""
 
     def __init__(self, ask: Generate, name: str, endpoint: Endpoint) -> None:
         self._ask, self._name, self._endpoint = ask, name, endpoint
@@ -176,7 +176,7 @@ class Maker:
         self._filters = Filters(recipe.keep)
         self._parsers = {stage.name: stage.answer.parser() for stage in recipe.stages}
 
-    async def make(self, row: InputRow, sample: int) -> tuple[list[Made], list[Dropped]]:
+    async def make(self, row: InputRow, sample: int) -> tuple[list[SyntheticRow], list[Dropped]]:
         """The rows that are made of one, and what was dropped on the way.
 
         Raises:
@@ -211,7 +211,7 @@ class Maker:
             return
         if stage.each is None:
             answered = await self._ask(stage, state, context, 0)
-            context[stage.name], state.of[stage.name], state.last = answered.value, answered.told, answered
+            context[stage.name], state.of[stage.name], state.last = answered.value, answered.summary, answered
             return
         items = _list_of(stage.each, context)
         draws = _draws(items)
@@ -267,7 +267,7 @@ class Maker:
         parse = self._parsers[stage.name]
         return Question(kind, body, stage.sampling.max_tokens, schema, self._seed, sample, prompt, stage, parse, row)
 
-    def _rows(self, rows: Rows, state: _State) -> list[Made]:
+    def _rows(self, rows: Rows, state: _State) -> list[SyntheticRow]:
         context = state.context
         if rows.when is not None and not Expression(rows.when).value(context):
             return []
@@ -276,7 +276,7 @@ class Maker:
         items = _list_of(rows.each, context)
         return [self._row(rows, {**context, "item": item}, state, item) for item in items]
 
-    def _row(self, rows: Rows, context: Mapping[str, object], state: _State, item: object) -> Made:
+    def _row(self, rows: Rows, context: Mapping[str, object], state: _State, item: object) -> SyntheticRow:
         request = item.get("request") if isinstance(item, Mapping) else None
         answered = state.by_request.get(str(request), state.last)
         if answered is None:
@@ -284,7 +284,7 @@ class Maker:
         messages = _render(rows.messages, context) if rows.messages is not None else None
         if rows.turns is not None:
             messages = _turns_of(Expression(rows.turns).value(context), rows.turns)
-        return Made(
+        return SyntheticRow(
             text=None if rows.text is None else Template(rows.text).render(context).strip(),
             messages=messages,
             columns={name: Template(text).render(context).strip() for name, text in rows.columns.items()},

@@ -1,10 +1,10 @@
-"""The `synthesize` step: rows through a recipe, to made rows and to the fate of every row that went in.
+"""The `synthesize` step: rows through a recipe, to synthetic rows and to the outcome of every row that went in.
 
     made: {synthesize: {from: seeds, recipe: paraphrase, model: large, samples: 2}}
 
-The shards of made rows have the names of the input's. `fates/` has a row for each row that went in: accepted, rejected
-with a reason, failed with the endpoint's error, or skipped where the budget had nothing left. A step with skipped rows
-is not done: the run stops, and goes on from there when the cap is raised.
+The shards of synthetic rows have the names of the input's. `fates/` has a row for each row that went in: accepted,
+rejected with a reason, failed with the endpoint's error, or skipped where the budget had nothing left. A step with
+skipped rows is not done: the run stops, and goes on from there when the cap is raised.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from curate.steps.synthesize.config import SynthesizeConfig, parse
 from curate.steps.synthesize.estimate import estimate
 from curate.steps.synthesize.flow import make_rows
 from curate.steps.synthesize.inputs import Rows, RowsTask, reads_of, tasks_of
-from curate.steps.synthesize.made import FATES, TAKEN
 from curate.steps.synthesize.pool import run_pool
+from curate.steps.synthesize.synthetic import OUTCOMES, TAKEN
 
 VERSION = 1
 # What curate/kinds.py looks for here.
@@ -51,7 +51,7 @@ def ask(job: Job, config: SynthesizeConfig, access: Access) -> Result:
     tasks = tasks_of(config, datasets)
     receipts = job.map("", make, tasks)
     stop_at_skipped(job, "", receipts)
-    done = [f"{FATES}/{receipt.task}" for receipt in receipts]
+    done = [f"{OUTCOMES}/{receipt.task}" for receipt in receipts]
     return Result(receipts, files={name: files.content_hash(files.join(job.folder, name)) for name in done})
 
 
@@ -76,8 +76,8 @@ class _MakeShard:
     async def _run(self, task: RowsTask) -> Receipt:
         absent, rows = self._rows.read(task)
         ledger = ledger_name(self._step, self._inputs, task.name)
-        fates = files.join(self._folder, FATES, task.name)
-        done = await make_rows(self._config, self._access, ledger, rows, files.join(self._folder, task.name), fates)
+        outcomes = files.join(self._folder, OUTCOMES, task.name)
+        done = await make_rows(self._config, self._access, ledger, rows, files.join(self._folder, task.name), outcomes)
         return Receipt(
             task.name,
             task.rows,

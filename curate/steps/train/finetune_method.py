@@ -2,7 +2,8 @@
 
     tuned: {train: {finetune: {from: [pool, picks], model: models/smol, lora: {rank: 8, alpha: 16}, epochs: 2}}}
 
-A dataset with `keep` (a `select` or `filter` step) is obeyed for the conversations that are named before it.
+A dataset with `keep` (a `select` or `filter` step) skips, of the conversations named before it, those with `keep =
+false`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Finetune(Tuning, Method):
         return name
 
     def inputs(self) -> dict[str, str]:
-        """The conversations it learns, and what lies beside them."""
+        """The conversations it learns, and their attributes."""
         return roles("from", self.source)
 
     def run(self, job: Job) -> Result:

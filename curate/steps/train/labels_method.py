@@ -3,7 +3,8 @@
     topics: {train: {labels: {from: [made, kept], label: label}}}
     checks: {verify: {from: made, label_agreement: {model: topics}}}
 
-A dataset without texts lies beside the rows before it: its labels are taken where it has some, its `keep` is obeyed.
+A dataset without texts lies beside the rows before it: its labels are taken where it has some, rows with `keep = false`
+are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Labels(Method):
     """A classifier of any number of labels; see `curate.models.fasttext.train_labels.train_labels` for the arguments.
 
     Attributes:
-        source: the steps whose rows it learns, each with what lies beside it.
+        source: the steps whose rows it learns, each with its attributes.
         label: the column of the labels.
     """
 

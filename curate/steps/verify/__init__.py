@@ -1,4 +1,4 @@
-"""Verifiers: plain functions from a batch of made rows to columns, and the table that names them.
+"""Verifiers: plain functions from a batch of synthetic rows to columns, and the table that names them.
 
     verifier = VERIFIERS["rouge_l"](to="parents")
     verifier(VerifyBatch.of([{"id": "a", "text": "A rewording.", "parents": ["p"]}], {"p": "The text."}))[""]

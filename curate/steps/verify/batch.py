@@ -1,4 +1,4 @@
-"""What verifiers read: made rows, with the texts of the rows that they were made from.
+"""What verifiers read: synthetic rows, with the texts of the rows that they were made from.
 
     batch = VerifyBatch.of([{"id": "a", "text": "A rewording.", "parents": ["p"]}], parents={"p": "The original."})
     batch.texts("text")          # ["A rewording."]
@@ -28,7 +28,7 @@ PARENTS = "parents"
 
 @dataclass(frozen=True)
 class VerifyBatch:
-    """Made rows, and the texts of their parents.
+    """Synthetic rows, and the texts of their parents.
 
     Attributes:
         rows: every column that the rows have; `parents` holds ids.

@@ -11,7 +11,8 @@ about the rest. The filter that drew the sample does not stand in `from`, or not
 `curate.steps.verify.calibration` for why it holds, and what it does not hold for.
 
 Columns: `keep`, `reason` (`below-threshold`; `no-score`; `not-calibrated` for all when no threshold holds, so that
-nothing is kept). Datasets of `from` with `keep` are obeyed first; the guarantee is then for the rows that they keep.
+nothing is kept). Datasets of `from` with `keep` come first: rows with `keep = false` are skipped; the guarantee is then
+for the rows that they keep.
 """
 
 from __future__ import annotations
@@ -165,8 +166,8 @@ class _Reader:
         for i in self._obeyed:
             columns = ["keep", *(["reason"] if "reason" in self.datasets[i].schema().names else [])]
             other, _ = align([*self.datasets, self.datasets[i]], shard, {len(self.datasets): columns})
-            told = other.column("reason") if "reason" in columns else pa.nulls(other.num_rows, pa.string())
-            why = pc.coalesce(told, pa.scalar(DROPPED))
+            given = other.column("reason") if "reason" in columns else pa.nulls(other.num_rows, pa.string())
+            why = pc.coalesce(given, pa.scalar(DROPPED))
             verdict = pc.if_else(pc.fill_null(other.column("keep"), False), pa.scalar(None, pa.string()), why)
             reasons = pc.coalesce(reasons, _flat(verdict))
         scores = _numbers(table, self._config.score)
@@ -185,10 +186,10 @@ class _Judge:
         part = self._reader.read(task.name)
         missing = np.isnan(part.scores)
         if self._threshold is None:
-            keep, told = np.zeros(len(missing), np.bool_), np.full(len(missing), NOT_CALIBRATED)
+            keep, given = np.zeros(len(missing), np.bool_), np.full(len(missing), NOT_CALIBRATED)
         else:
-            keep, told = part.open & (part.scores >= self._threshold), np.where(missing, NO_SCORE, BELOW)
-        reasons = pc.coalesce(part.reasons, pa.array(told, pa.string(), mask=keep))
+            keep, given = part.open & (part.scores >= self._threshold), np.where(missing, NO_SCORE, BELOW)
+        reasons = pc.coalesce(part.reasons, pa.array(given, pa.string(), mask=keep))
         with ShardWriter(files.join(self._folder, task.name), _SCHEMA) as writer:
             writer.write(pa.RecordBatch.from_arrays([part.ids, pa.array(keep), reasons], schema=_SCHEMA))
         counts = {

@@ -4,7 +4,7 @@ r"""The verifier `grounded`: whether what a row quotes stands in the document.
     grounded(quote="evidence", document="parents")
 
 Case, white space, the Unicode form, and the kinds of quotation marks and dashes are not compared: models write them
-anew. Every other character is, and a quote begins and ends where words do.
+again. Every other character is, and a quote begins and ends where words do.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ class JudgeConfig(StepConfig):
     """Who judges what, by which rubric.
 
     Attributes:
-        source: the rows, and datasets beside them, whose columns may be read and whose `keep` is obeyed: rows that are
-            not kept are not judged.
+        source: the rows, and attribute datasets, whose columns may be read: rows with `keep = false` are not judged.
         model: the endpoint.
         rubric: what a good answer is.
         question, answer: columns; `question`, `answer` and `text` are also made of conversations.
@@ -85,7 +84,7 @@ class JudgeConfig(StepConfig):
         return self
 
     def inputs(self) -> dict[str, str]:
-        """The rows and what lies beside them."""
+        """The rows and their attributes."""
         names = [self.source] if isinstance(self.source, str) else self.source
         return {f"from[{i}]": name for i, name in enumerate(names)}
 
@@ -147,14 +146,14 @@ class _Judge:
         return asyncio.run(self._run(task))
 
     async def _run(self, task: ShardTask) -> Receipt:
-        config, means = self._config, self._access.means
+        config, endpoints = self._config, self._access.endpoints
         columns = {i: [name for name in each.schema().names if name != "id"] for i, each in enumerate(self._datasets)}
         table, absent = align(self._datasets, task.name, columns)
         schema = PAIRED if config.pair else RATED
         counts: Counter[str] = Counter()
         async with self._access.session(ledger_name(self._step, self._inputs, task.name), [config.model]) as ask:
-            work = functools.partial(_verdict, ask, config, means.endpoints[config.model])
-            found = in_order(self._cases(table), work, window_of(means, [config.model]))
+            work = functools.partial(_verdict, ask, config, endpoints.by_name[config.model])
+            found = in_order(self._cases(table), work, window_of(endpoints, [config.model]))
             with ShardWriter(files.join(self._folder, task.name), schema) as out:
                 async for some in chunks(found, _AT_ONCE):
                     out.write(pa.RecordBatch.from_pylist([each.columns for each in some], schema=schema))
@@ -193,8 +192,8 @@ async def _verdict(ask: Generate, config: JudgeConfig, endpoint: Endpoint, case:
         first, second = read_winner(both[0].text), _turned(read_winner(both[1].text))
         agree = None if first is None or second is None else first == second
         winner = first if agree else "tie" if agree is False else None
-        told = {"winner": winner, "first": first, "second": second, "agree": agree, "reason": _unread(winner)}
-        return _Verdict({**blank, **told})
+        judged = {"winner": winner, "first": first, "second": second, "agree": agree, "reason": _unread(winner)}
+        return _Verdict({**blank, **judged})
     except Skipped:
         return _Verdict({**blank, "reason": "budget"}, skipped=True)
     except GivenUp as error:

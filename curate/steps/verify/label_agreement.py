@@ -1,4 +1,4 @@
-"""The verifier `label_agreement`: whether a small classifier, trained on real rows, gives a made row its label too.
+"""The verifier `label_agreement`: whether a small classifier of real rows gives a synthetic row its label too.
 
     verifier = label_agreement(model="topics.bin")
     verifier(VerifyBatch.of([{"id": "a", "text": "When was he born?", "label": "NUM"}]))["agrees"]

@@ -1,10 +1,10 @@
-"""The `verify` step: every verifier over the made rows, what they find beside them.
+"""The `verify` step: every verifier over the synthetic rows, what they find beside them.
 
     checks: {verify: {from: made, parents: [seeds], rouge_l: {}, similarity: {model: minilm}, near: {to: heldout}}}
 
 An entry's key names its columns; `verifier:` says which one it is when the key does not. `parents` are the datasets in
 which the rows' parents are found, for verifiers that compare with them. Scorers of texts, such as `language` or
-`perplexity`, are for a `score` step, which reads made rows as any others.
+`perplexity`, are for a `score` step, which reads synthetic rows as any others.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class VerifyConfig(StepConfig):
     entries: dict[str, Entry]
 
     def inputs(self) -> dict[str, str]:
-        """The made rows, their parents, and what they are compared with."""
+        """The synthetic rows, their parents, and what they are compared with."""
         found = {"from": self.source, **{f"parents[{i}]": name for i, name in enumerate(self.parents)}}
         for name, entry in self.entries.items():
             found.update({f"{name}.{key}": step for key, step in entry.references.items()})
@@ -139,7 +139,7 @@ def verify_batch(
     Args:
         verifiers: by the name of their entry.
         parents: the datasets that hold the rows' parents.
-        batch: made rows.
+        batch: synthetic rows.
 
     Raises:
         RunError: a verifier returned another number of rows.

@@ -104,7 +104,7 @@ def details(
         labelers: their names.
         unknown: how often each labeler said what is no label.
     """
-    told: dict[str, Plain] = {}
+    figures: dict[str, Plain] = {}
     for j, name in enumerate(labelers):
         cast = int((votes[:, j] != NONE).sum())
         each: dict[str, Plain] = {"votes": cast, "unknown": unknown[name]}
@@ -115,10 +115,10 @@ def details(
                 true: {vote: round(float(chance), DECIMALS) for vote, chance in zip(labels, line, strict=True)}
                 for true, line in zip(labels, combined.confusion[j], strict=True)
             }
-        told[name] = each
+        figures[name] = each
     counts: dict[str, Plain] = {name: int((combined.labels == i).sum()) for i, name in enumerate(labels)}
     return {
-        "labelers": told,
+        "labelers": figures,
         "labels": counts,
         "no_vote": int((combined.labels == NONE).sum()),
         "disagreed": int((combined.disagreement > 0).sum()),

@@ -31,7 +31,7 @@ class Combined:
     """What the labelers say together.
 
     Attributes:
-        labels: the likeliest class of each row, the lowest of equals; -1 where nobody voted.
+        labels: the most likely class of each row, the lowest of equals; -1 where nobody voted.
         confidence: the chance of that class, 0 where nobody voted.
         posterior: the chance of each class, shape (rows, classes).
         disagreement: the entropy of the votes of each row in bits, 0 where all agree or nobody voted.

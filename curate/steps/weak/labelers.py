@@ -34,8 +34,8 @@ class Labeler(Model):
 
     Attributes:
         column: of the rows, or of the step that `source` names.
-        source: a step beside the rows, with their ids; or one that made rows of them, whose first parent counts. Of
-            several made rows the first that has a label votes.
+        source: a step beside the rows, with their ids; or one that made rows of them, whose first parent counts.
+            Of several synthetic rows the first that has a label votes.
         confidence: a column beside `column`, from 0 to 1; null where there is none.
         keywords: words or phrases for each label. A text's label is the one whose words it has most often, in any
             case and as whole words; as often as another's is no vote.
@@ -121,7 +121,7 @@ class Classifier:
         self._verify, self._at_least, self._labels = label_agreement(model=model), at_least, labels
 
     def votes(self, texts: Sequence[str | None]) -> Votes:
-        """The likeliest label of each text and its probability; none below `at_least`."""
+        """The most likely label of each text and its probability; none below `at_least`."""
         rows = pa.RecordBatch.from_arrays(
             [pa.array(texts, pa.large_string()), pa.nulls(len(texts), pa.string())], names=["text", "label"]
         )

@@ -212,13 +212,13 @@ def _write(
         pa.array(confidence[row, who], pa.float64(), from_pandas=True),
     ]
     ends = np.concatenate([[0], np.cumsum((votes != NONE).sum(1))])
-    told = pa.StructArray.from_arrays(each, fields=[*_VOTES.value_type])
+    votes = pa.StructArray.from_arrays(each, fields=[*_VOTES.value_type])
     columns = [
         ids,
         names.take(pa.array(combined.labels, mask=~some)),
         pa.array(sure),
         pa.array(np.round(combined.disagreement, DECIMALS)),
-        pa.ListArray.from_arrays(pa.array(ends, pa.int32()), told),
+        pa.ListArray.from_arrays(pa.array(ends, pa.int32()), votes),
     ]
     counts: dict[str, int] = {}
     schema = pa.schema(_COLUMNS)

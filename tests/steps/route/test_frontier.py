@@ -58,7 +58,7 @@ def looked(run: Path) -> tuple[SynthesizeConfig, list[Seen], dict[str, int]]:
     config = next(each.config for each in pipeline.nodes if each.name == "answers")
     assert isinstance(config, SynthesizeConfig)
     source = Source("answers", {"from[0]": open_run(str(run))["rows"]}, {})
-    with open_access(pipeline.means, str(run / LEDGER), replay=True, host="127.0.0.1") as access:
+    with open_access(pipeline.endpoints, str(run / LEDGER), replay=True, host="127.0.0.1") as access:
         return (config, *look(config, source, access, reference="right", quality="exact"))
 
 

@@ -47,7 +47,7 @@ class Told:
     """What is left of a run: its fates, rows, bill and ledger."""
 
     kills: int
-    fates: Counter[str]
+    outcomes: Counter[str]
     ids: list[str]
     made: list[str]
     bill: list[Billed]
@@ -159,10 +159,10 @@ def told(run: Path, kills: int, bill: Sequence[Billed]) -> Told:
     """What a finished run says of itself."""
     outputs = open_run(str(run))
     made = outputs["made"]
-    fates, ids = Counter[str](), []
+    outcomes, ids = Counter[str](), []
     for shard in made.shards:
         for batch in read_shard(f"{made.folder}/fates/{shard.name}", ["id", "fate"]):
-            fates.update(batch.column("fate").to_pylist())
+            outcomes.update(batch.column("fate").to_pylist())
             ids += batch.column("id").to_pylist()
     rows = [
         key for shard in made.shards for batch in made.read(shard, ["id"]) for key in batch.column("id").to_pylist()
@@ -174,14 +174,14 @@ def told(run: Path, kills: int, bill: Sequence[Billed]) -> Told:
             for key, money, state in ledger.execute("SELECT id, money, state FROM attempts"):
                 attempts[key] = (money, state)
             keys.update(key.hex() for (key,) in ledger.execute("SELECT key FROM responses"))
-    return Told(kills, fates, ids, rows, list(bill), attempts, keys)
+    return Told(kills, outcomes, ids, rows, list(bill), attempts, keys)
 
 
 def check(told: Told, rows: int, usd: float, workers: int) -> None:
     """What must hold, whatever was killed."""
     # No row is lost or doubled, and each has one fate.
-    assert len(told.ids) == len(set(told.ids)) == rows == sum(told.fates.values())
-    assert set(told.fates) <= {"accepted", "rejected", "failed"}
+    assert len(told.ids) == len(set(told.ids)) == rows == sum(told.outcomes.values())
+    assert set(told.outcomes) <= {"accepted", "rejected", "failed"}
     assert len(told.made) == len(set(told.made))
     # What the server billed stands in the ledger, at the same price where the price is known.
     prices = {each.attempt: each.price for each in told.bill}
@@ -211,7 +211,7 @@ def report(told: Told) -> str:
     settled = sum(money for money, state in told.attempts.values() if state == "settled")
     return "\n".join(
         [
-            f"kills {told.kills}; fates {dict(told.fates)}; rows made {len(told.made)}",
+            f"kills {told.kills}; fates {dict(told.outcomes)}; rows made {len(told.made)}",
             f"attempts {dict(states)}; requests with an answer {len(told.keys)}; billed again {told.repeated}",
             f"server's bill ${billed / DOLLAR:.6f} = settled ${settled / DOLLAR:.6f}"
             f" + ${sum(unknown) / DOLLAR:.6f} of {len(unknown)} attempts whose end was not seen,"

@@ -23,7 +23,7 @@ from tests.steps.synthesize.two_models import PRICES, answer, numbers, write
 VERIFY = "{model: small, check: {self_verify: {samples: 8}}, keep: 0.9, drop: 0.05"
 
 
-def fates(data: Dataset) -> list[dict[str, object]]:
+def outcomes(data: Dataset) -> list[dict[str, object]]:
     return [
         row
         for shard in data.shards
@@ -57,7 +57,7 @@ def test_the_band_keeps_escalates_and_drops(tmp_path: Path) -> None:
     kinds, made = numbers(), by_number(data)
     assert {n for n, row in made.items() if row["model"] == "s"} == set(kinds["right"])
     assert {n for n, row in made.items() if row["model"] == "l"} == {*kinds["wrong"], *kinds["nothing"]}
-    told = fates(data)
+    told = outcomes(data)
     assert sum(row["reason"] == "hopeless" for row in told) == len(kinds["hopeless"])
     assert data.manifest.counts["rejected:hopeless"] == len(kinds["hopeless"])
     # The large model is asked for what is in the band and what cannot be read, and for nothing else.
@@ -141,7 +141,7 @@ def test_exploring_asks_all_three_of_every_row_and_changes_no_row(tmp_path: Path
     explored, second = run(tmp_path / "explored", VERIFY + ", explore: true}")
     assert asked(first, "l") < asked(second, "l") == 60
     assert rows(plain) == rows(explored)
-    assert sorted(map(str, fates(plain))) == sorted(map(str, fates(explored)))
+    assert sorted(map(str, outcomes(plain))) == sorted(map(str, outcomes(explored)))
 
 
 def test_a_large_model_that_is_only_explored_fails_no_row(tmp_path: Path) -> None:

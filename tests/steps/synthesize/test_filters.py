@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from curate.core.chat.messages import Turn
 from curate.steps.synthesize.filters import Filters
-from curate.steps.synthesize.made import InputRow, Made
 from curate.steps.synthesize.recipe_model import Keep
+from curate.steps.synthesize.synthetic import InputRow, SyntheticRow
 from curate.steps.synthesize.template import CannotRender
 
 TEXT = (
@@ -24,8 +24,8 @@ ROW = InputRow("r", "seeds.jsonl#0", {"text": TEXT}, ("r",))
 OTHER = "Three centuries back, people who lived by fishing built this port against the gales."
 
 
-def made(text: str, **columns: str) -> Made:
-    return Made(text, None, columns, "m", "r", "stop", PROMPT, (), None, ROW)
+def made(text: str, **columns: str) -> SyntheticRow:
+    return SyntheticRow(text, None, columns, "m", "r", "stop", PROMPT, (), None, ROW)
 
 
 def reason(keep: dict[str, object], text: str, kept: tuple[str, ...] = (), **columns: str) -> str | None:
@@ -100,7 +100,7 @@ def test_a_row_that_says_what_one_before_it_says_is_repeated() -> None:
 
 def test_of_a_conversation_the_turns_after_the_question_are_looked_at() -> None:
     turns = (Turn("user", TEXT * 3), Turn("assistant", "Yes."))
-    chat = Made(None, turns, {}, "m", "r", "stop", PROMPT, (), None, ROW)
+    chat = SyntheticRow(None, turns, {}, "m", "r", "stop", PROMPT, (), None, ROW)
     _, dropped = Filters(Keep.model_validate({"words": {"least": 2}})).kept([chat], {"of": {}})
     assert [each.reason for each in dropped] == ["too-short"]
 

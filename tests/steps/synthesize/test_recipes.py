@@ -17,8 +17,8 @@ from curate.core.dataset import Dataset
 from curate.core.shards import read_shard
 from curate.generate.ledger import entries
 from curate.generate.recorded import find_ledgers
-from curate.steps.synthesize.made import FATES
 from curate.steps.synthesize.recipe import FUNCTIONS, load_recipe, names
+from curate.steps.synthesize.synthetic import OUTCOMES
 from curate.text.overlap import rouge_l_f1
 from tests import helpers
 from tests.helpers import ROOT
@@ -134,8 +134,8 @@ def rows(data: Dataset) -> list[Row]:
     return helpers.rows(data)
 
 
-def fates(data: Dataset) -> list[Row]:
-    folder = files.join(data.folder, FATES)
+def outcomes(data: Dataset) -> list[Row]:
+    folder = files.join(data.folder, OUTCOMES)
     return [row for shard in data.shards for b in read_shard(files.join(folder, shard.name)) for row in b.to_pylist()]
 
 
@@ -155,8 +155,8 @@ def inputs(done: Mapping[str, Dataset], name: str) -> dict[str, Row]:
 def of_case(done: Mapping[str, Dataset], name: str, which: str) -> tuple[Row, list[Row]]:
     """The fate of the row of a case, and what was made of it."""
     (key,) = (key for key, row in inputs(done, name).items() if case(row["said"]) == which)
-    (fate,) = (each for each in fates(done[name]) if each["id"] == key)
-    return fate, [row for row in rows(done[name]) if row["parents"][0] == key]
+    (outcome,) = (each for each in outcomes(done[name]) if each["id"] == key)
+    return outcome, [row for row in rows(done[name]) if row["parents"][0] == key]
 
 
 EVERY = [name for recipes in SOURCES.values() for name in recipes]
@@ -177,7 +177,7 @@ def test_a_recipe_says_from_what_to_what_in_a_line(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_fates_of_a_recipe_add_up_to_its_rows(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
-    told = fates(done[name])
+    told = outcomes(done[name])
     assert [each["id"] for each in told] == list(inputs(done, name))
     counts = done[name].manifest.counts
     kinds = Counter(each["fate"] + (f":{each['reason']}" if each["reason"] else "") for each in told)
@@ -195,7 +195,7 @@ def test_a_bad_answer_keeps_its_row_out_and_says_why(made: tuple[Path, dict[str,
         entered = {key: row for key, row in entered.items() if row["bucket"] != "medium"}
     found = {
         case(entered[each["id"]]["said"]): each["reason"]
-        for each in fates(done[name])
+        for each in outcomes(done[name])
         if each["id"] in entered and case(entered[each["id"]]["said"]) in BAD
     }
     expected = {kind: REASONS[name].get(kind) for kind in found}
@@ -207,7 +207,7 @@ def test_a_bad_answer_keeps_its_row_out_and_says_why(made: tuple[Path, dict[str,
 def test_a_row_with_a_good_answer_is_accepted(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
     entered = inputs(done, name)
-    told = {each["fate"] for each in fates(done[name]) if not case(entered[each["id"]]["said"])}
+    told = {each["fate"] for each in outcomes(done[name]) if not case(entered[each["id"]]["said"])}
     assert told == ({"accepted", "rejected"} if name == "rephrase" else {"accepted"})
 
 
@@ -283,8 +283,8 @@ def test_a_dialogue_has_turns_in_turn_and_more_than_one_exchange(made: tuple[Pat
     _, done = made
     for row in rows(done["dialogue"]):
         assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"] * 4
-    fate, nothing = of_case(done, "dialogue", "short")
-    assert (fate["fate"], fate["reason"], nothing) == ("rejected", "too-few-turns", [])
+    outcome, nothing = of_case(done, "dialogue", "short")
+    assert (outcome["fate"], outcome["reason"], nothing) == ("rejected", "too-few-turns", [])
 
 
 def test_distill_answers_the_last_question_after_the_turns_before_it(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -307,7 +307,7 @@ def test_self_instruct_admits_what_is_unlike_all_others(made: tuple[Path, dict[s
     counts = done["self_instruct"].manifest.counts
     assert counts["filtered:too-short"] and counts["filtered:holds-a-marker"] and counts["filtered:too-near-the-pool"]
     assert {f"rejected:{reason}" for reason in ("empty", "cut-off", "refusal", "runaway", "form")} <= counts.keys()
-    told = fates(done["self_instruct"])
+    told = outcomes(done["self_instruct"])
     assert sum(n for key, n in counts.items() if key.partition(":")[0] in ("accepted", "rejected")) == len(told)
 
 
@@ -347,14 +347,18 @@ def test_an_instruction_evolves_round_after_round_and_keeps_the_operation(
 )
 def test_an_evolution_that_fails_is_eliminated(made: tuple[Path, dict[str, Dataset]], which: str, reason: str) -> None:
     _, done = made
-    fate, nothing = of_case(done, "evol_instruct", which)
-    assert (fate["fate"], fate["reason"], nothing) == ("rejected", reason, [])
+    outcome, nothing = of_case(done, "evol_instruct", which)
+    assert (outcome["fate"], outcome["reason"], nothing) == ("rejected", reason, [])
 
 
 def test_an_evolution_that_fails_later_keeps_what_it_had(made: tuple[Path, dict[str, Dataset]]) -> None:
     _, done = made
-    fate, chain = of_case(done, "evol_instruct", "once")
-    assert (fate["fate"], len(chain), [each["reason"] for each in fate["dropped"]]) == ("accepted", 1, ["no-gain"])
+    outcome, chain = of_case(done, "evol_instruct", "once")
+    assert (outcome["fate"], len(chain), [each["reason"] for each in outcome["dropped"]]) == (
+        "accepted",
+        1,
+        ["no-gain"],
+    )
 
 
 def test_magpie_takes_an_instruction_from_a_bare_header_and_answers_it(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -366,9 +370,9 @@ def test_magpie_takes_an_instruction_from_a_bare_header_and_answers_it(made: tup
         user, assistant = row["messages"]
         assert (user["role"], assistant["role"]) == ("user", "assistant")
         assert user["content"].endswith(".") and "<|" not in user["content"]
-    (fate,) = fates(done["magpie"])
-    assert fate["rows"] + len(fate["dropped"]) == 40
-    assert {each["reason"] for each in fate["dropped"]} <= {"empty", "cut-off", "refusal", "runaway", "too-short"}
+    (outcome,) = outcomes(done["magpie"])
+    assert outcome["rows"] + len(outcome["dropped"]) == 40
+    assert {each["reason"] for each in outcome["dropped"]} <= {"empty", "cut-off", "refusal", "runaway", "too-short"}
 
 
 def test_rephrase_goes_by_the_bucket(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -380,7 +384,7 @@ def test_rephrase_goes_by_the_bucket(made: tuple[Path, dict[str, Dataset]]) -> N
     assert variants == {("low", "encyclopedic")} | high
     for row in found:
         assert row["bucket"] == entered[row["parents"][0]]["bucket"]
-    other = [each for each in fates(done["rephrase"]) if entered[each["id"]]["bucket"] == "medium"]
+    other = [each for each in outcomes(done["rephrase"]) if entered[each["id"]]["bucket"] == "medium"]
     assert {(each["fate"], each["reason"]) for each in other} == {("rejected", "no-case")}
 
 
@@ -427,9 +431,9 @@ steps:
 
 def test_rephrase_drops_what_is_short_by_the_variant(made: tuple[Path, dict[str, Dataset]]) -> None:
     _, done = made
-    fate, found = of_case(done, "rephrase", "short")
+    outcome, found = of_case(done, "rephrase", "short")
     assert {row["variant"] for row in found} == {"questions", "knowledge", "facts"}
-    assert [each["reason"] for each in fate["dropped"]] == ["too-short"]
+    assert [each["reason"] for each in outcome["dropped"]] == ["too-short"]
 
 
 def test_a_quote_that_is_not_in_the_document_is_not_grounded(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -486,8 +490,8 @@ def test_a_label_is_one_of_those_given(made: tuple[Path, dict[str, Dataset]]) ->
     for row in rows(done["label"]):
         assert row["label"] in ("HUM", "NUM") and float(row["confidence"]) == 0.75
         assert row["text"] == entered[row["parents"][0]]["said"].strip()
-    fate, nothing = of_case(done, "label", "other")
-    assert (fate["reason"], nothing) == ("unknown-label", [])
+    outcome, nothing = of_case(done, "label", "other")
+    assert (outcome["reason"], nothing) == ("unknown-label", [])
 
 
 def test_the_page_of_recipes_lists_each_as_it_says_of_itself() -> None:

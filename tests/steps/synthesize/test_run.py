@@ -44,7 +44,7 @@ steps:
 """
 
 
-def fates(data: Dataset) -> Counter[str]:
+def outcomes(data: Dataset) -> Counter[str]:
     found = Counter[str]()
     for shard in data.shards:
         for batch in read_shard(f"{data.folder}/fates/{shard.name}", ["fate"]):
@@ -81,7 +81,7 @@ def test_a_run_stops_under_its_cap_and_pays_only_for_the_rest_when_it_is_raised(
         assert marked["accepted"] == first and marked["skipped"] == 60 - first
         raised = text.replace(f"usd: {cap}", "usd: 5")
         out = run_yaml(tmp_path / "capped", raised, resources=resources)
-        assert fates(out["made"]) == {"accepted": 60}
+        assert outcomes(out["made"]) == {"accepted": 60}
         assert len(server.bill()) == requests  # nothing is paid twice
         spent = spent_so_far(str(tmp_path / "capped" / "made" / "ledger"))
         assert spent["m"].money == bill(server)
@@ -182,11 +182,11 @@ def test_an_endpoint_that_is_down_stops_the_run_and_the_rest_is_done_when_it_is_
         with pytest.raises(RunError, match="endpoint large has not answered for .* run the same command again"):
             run_yaml(tmp_path, text)
         server.faults = Faults()
-        assert fates(run_yaml(tmp_path, text)["made"]) == {"accepted": 60}
+        assert outcomes(run_yaml(tmp_path, text)["made"]) == {"accepted": 60}
 
 
 def test_a_refused_row_fails_alone(tmp_path: Path) -> None:
     with serve(answer=answer, faults=Faults(refused="row 7 of")) as server:
         out = run_yaml(tmp_path, yaml(tmp_path, server.url))
-    assert fates(out["made"]) == {"accepted": 59, "failed": 1}
+    assert outcomes(out["made"]) == {"accepted": 59, "failed": 1}
     assert out["made"].manifest.counts["failed:http-400"] == 1

@@ -138,7 +138,7 @@ def fit(
         device: `cpu` or `cuda`.
         measure: the held-out loss, asked for at every point.
         points: how many points the curve has.
-        at_epoch: told at the end of every epoch.
+        at_epoch: called at the end of every epoch.
         scratch: a folder for the state; a training that was stopped goes on from there.
         checkpoint_every: steps between two states.
         identity: what a state must have been written for to be gone on from.

@@ -26,7 +26,7 @@ from curate.models.lm.chat_encode import TEMPLATES, load_chat_encoder
 from curate.models.lm.checkpoints import Checkpoint, model_hash, write_checkpoint
 from curate.models.lm.finetune.data import Row, Split, encode_rows
 from curate.models.lm.finetune.loop import Epoch, Point, Tuning, fit, mean_loss
-from curate.models.lm.folder import Config, Tokenizer, check_folder, load_model, read_config, told
+from curate.models.lm.folder import Config, Tokenizer, check_folder, load_errors, load_model, read_config
 from curate.models.lm.lora import merge, trained
 from curate.models.lm.loss_curve import Row as CurveRow
 from curate.models.lm.loss_curve import rounded
@@ -100,7 +100,7 @@ def train_finetune(
     require()
     path = check_folder(model)
     encoder = load_chat_encoder(path, template=template, context=context)
-    with told(path):
+    with load_errors(path):
         config = read_config(path)
         tuned = cast("torch.nn.Module", load_model(path, config, "CausalLM"))
     split = encode_rows(encoder, rows, held_out=held_out, seed=tuning.seed)

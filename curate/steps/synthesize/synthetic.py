@@ -2,7 +2,7 @@
 
     made_id(row, "paraphrase", "5f3a...", sample=0, place=0)         # 32 hex digits, the same on any machine
 
-A made row says where it comes from: the ids of its parents, the recipe, the model, the key of the request in the
+A synthetic row says where it comes from: the ids of its parents, the recipe, the model, the key of the request in the
 ledger, and which sample it is. Of every input row `fates/` says what became of it.
 """
 
@@ -22,11 +22,11 @@ from curate.generate.request import TokenLogprob
 
 # accepted: rows were made. rejected: none was, for a reason. failed: an endpoint had no answer. skipped: no money.
 State = Literal["accepted", "rejected", "failed", "skipped"]
-FATES = "fates"
+OUTCOMES = "fates"
 
 _TOP = pa.list_(pa.struct([("token", pa.string()), ("logprob", pa.float64())]))
 LOGPROBS = pa.list_(pa.struct([("token", pa.string()), ("logprob", pa.float64()), ("top", _TOP)]))
-FATES_SCHEMA = pa.schema(
+OUTCOMES_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("fate", pa.string()),
@@ -36,7 +36,7 @@ FATES_SCHEMA = pa.schema(
         ("dropped", pa.list_(pa.struct([("reason", pa.string()), ("text", pa.large_string())]))),
     ]
 )
-# What every made row has; its content stands between id and source, what a recipe adds at the end.
+# What every synthetic row has; its content stands between id and source, what a recipe adds at the end.
 _LINEAGE = (
     ("source", pa.string()),
     ("parents", pa.list_(pa.string())),
@@ -58,7 +58,7 @@ class InputRow:
         source: where it comes from.
         columns: what templates may read.
         parents: ids of the rows whose content is shown: this one's, if it has any, then examples and passages.
-        number: of rows out of nothing, which say the same: each is to be answered for itself.
+        number: of rows without seed rows, which say the same: each is to be answered for itself.
     """
 
     id: str
@@ -69,7 +69,7 @@ class InputRow:
 
 
 @dataclass(frozen=True)
-class Made:
+class SyntheticRow:
     """A row that was made, before it has an id.
 
     Attributes:
@@ -97,14 +97,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A made row that a filter dropped, or an answer of several that could not be read."""
+    """A synthetic row that a filter dropped, or an answer of several that could not be read."""
 
     reason: str
     text: str
 
 
-def content(made: Made) -> str:
-    """What a made row says, as text: of turns, those after the first."""
+def content(made: SyntheticRow) -> str:
+    """What a synthetic row says, as text: of turns, those after the first."""
     if made.text is not None:
         return made.text
     turns = made.messages or ()
@@ -112,19 +112,19 @@ def content(made: Made) -> str:
 
 
 @dataclass(frozen=True)
-class Fate:
+class RowOutcome:
     """What became of an input row: `state`, a reason to count, a message, and what was dropped of it."""
 
     row: InputRow
     state: State
     reason: str = ""
     message: str = ""
-    made: tuple[tuple[int, Made], ...] = ()
+    made: tuple[tuple[int, SyntheticRow], ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
 
 def schema_of(kind: str, columns: Sequence[str], *, logprobs: bool, check: bool) -> pa.Schema:
-    """The columns of made rows.
+    """The columns of synthetic rows.
 
     Args:
         kind: `documents` or `conversations`.
@@ -139,8 +139,8 @@ def schema_of(kind: str, columns: Sequence[str], *, logprobs: bool, check: bool)
     return pa.schema(fields)
 
 
-def made_id(row: InputRow, recipe: str, request: str, *, sample: int, place: int) -> str:
-    """The id of a made row.
+def synthetic_id(row: InputRow, recipe: str, request: str, *, sample: int, place: int) -> str:
+    """The id of a synthetic row.
 
     Args:
         row: what it was made from.
@@ -152,14 +152,14 @@ def made_id(row: InputRow, recipe: str, request: str, *, sample: int, place: int
     return xxhash.xxh3_128_hexdigest(canonical([row.id, list(row.parents), recipe, request, sample, place]))
 
 
-def to_rows(fate: Fate, recipe: str) -> list[dict[str, object]]:
-    """The made rows of an input row, as `schema_of` has them; what the schema lacks is left out by Arrow."""
+def to_rows(outcome: RowOutcome, recipe: str) -> list[dict[str, object]]:
+    """The synthetic rows of an input row, as `schema_of` has them; what the schema lacks is left out by Arrow."""
     rows: list[dict[str, object]] = []
     places: Counter[int] = Counter()
-    for sample, made in fate.made:
+    for sample, made in outcome.made:
         rows.append(
             {
-                "id": made_id(made.row, recipe, made.request, sample=sample, place=places[sample]),
+                "id": synthetic_id(made.row, recipe, made.request, sample=sample, place=places[sample]),
                 "text": made.text,
                 "messages": None if made.messages is None else [turn._asdict() for turn in made.messages],
                 "source": made.row.source,
@@ -183,13 +183,13 @@ def _token(each: TokenLogprob) -> Mapping[str, object]:
     return {"token": each.token, "logprob": each.logprob, "top": top}
 
 
-def to_fate(fate: Fate) -> dict[str, object]:
+def outcome_row(outcome: RowOutcome) -> dict[str, object]:
     """The row of `fates/`."""
     return {
-        "id": fate.row.id,
-        "fate": fate.state,
-        "reason": fate.reason or None,
-        "message": fate.message or None,
-        "rows": len(fate.made),
-        "dropped": [{"reason": each.reason, "text": each.text} for each in fate.dropped],
+        "id": outcome.row.id,
+        "fate": outcome.state,
+        "reason": outcome.reason or None,
+        "message": outcome.message or None,
+        "rows": len(outcome.made),
+        "dropped": [{"reason": each.reason, "text": each.text} for each in outcome.dropped],
     }

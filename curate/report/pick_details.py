@@ -26,15 +26,15 @@ def settings(pick: Pick) -> str:
 
 
 def facts(pick: Pick) -> tuple[tuple[str, str], ...]:
-    """The figures that the selector told of the whole."""
-    told = [(name, each) for name, each in _told(pick) if isinstance(each, str | int | float)]
-    return tuple((_words(name), plain(each)) for name, each in told)
+    """The figures that the selector reports of the whole."""
+    figures = [(name, each) for name, each in _details(pick) if isinstance(each, str | int | float)]
+    return tuple((_words(name), plain(each)) for name, each in figures)
 
 
 def tables(pick: Pick) -> tuple[Table, ...]:
-    """The figures that it told of each task or group: one of each, or several with names."""
+    """The figures that it reports of each task or group: one of each, or several with names."""
     found = []
-    for name, value in _told(pick):
+    for name, value in _details(pick):
         if isinstance(value, dict) and value:
             lines = {key: each if isinstance(each, dict) else {"rows": each} for key, each in value.items()}
             columns = list(dict.fromkeys(column for each in lines.values() for column in each))
@@ -50,7 +50,7 @@ def reasons(pick: Pick) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _told(pick: Pick) -> Iterator[tuple[str, Plain]]:
+def _details(pick: Pick) -> Iterator[tuple[str, Plain]]:
     yield from (pair for pair in pick.dataset.manifest.details.items() if pair[0] not in _ELSEWHERE)
 
 
