@@ -1,12 +1,19 @@
-"""Seconds from the start of a worker to its first scored batch, with the machine code on disk.
+"""Seconds of the processor for commands that compute nothing, and from a worker's start to its first scored batch.
 
-python benchmarks/start.py
+    python configs/quickstart/generate.py build/quickstart
+    python benchmarks/start.py
+
+The machine code is on disk, and so is Python's of all modules (not so where PYTHONDONTWRITEBYTECODE is set).
 """
 
 from __future__ import annotations
 
+import os
+import statistics
 import subprocess
 import sys
+
+COMMANDS = (["--help"], ["plan", "configs/quickstart/pipeline.yaml"])
 
 WORKER = """
 import time
@@ -26,7 +33,21 @@ print(f"imports {imported - begin:.2f} s, first batch {end - imported:.2f} s, to
 print(f"of the processor {time.process_time() - cpu:.2f} s")
 """
 
+
+def spent(arguments: list[str]) -> float:
+    """Seconds of the processor, user and system, for one command."""
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "curate", *arguments], check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user - before.children_user + after.children_system - before.children_system
+
+
 if __name__ == "__main__":
+    for arguments in COMMANDS:
+        spent(arguments)
+        seconds = [spent(arguments) for _ in range(5)]
+        told = f"median {statistics.median(seconds):.2f} s of the processor, of 5 from {min(seconds):.2f} s"
+        print(f"curate {' '.join(arguments)}: {told}")
     subprocess.run([sys.executable, "-m", "curate.warm"], check=True)
     for _ in range(5):
         subprocess.run([sys.executable, "-c", WORKER], check=True)

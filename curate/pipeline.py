@@ -24,12 +24,12 @@ from curate.core.engine import Engine, Resources
 from curate.core.errors import ConfigError, nearest
 from curate.core.fingerprints import Fingerprints
 from curate.core.lock import lock
-from curate.core.progress import Progress
 from curate.core.step import Job, Result, Step, StepConfig, count_receipts, execute
 from curate.generate.endpoints import KEYS, Endpoints, read_endpoints
 from curate.kinds import KINDS, Kind, Node, build, override
 
 if TYPE_CHECKING:
+    from curate.core.progress import Progress
     from curate.steps.synthesize.estimate import Estimate
 
 RESOLVED = "config.yaml"

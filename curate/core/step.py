@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
@@ -25,8 +25,10 @@ from curate.core.dataset import MANIFEST, Dataset, Failure, Manifest, write_mani
 from curate.core.digest import Plain, digest_of
 from curate.core.engine import Engine, Resources
 from curate.core.errors import ConfigError, RunError, describe
-from curate.core.progress import Progress
 from curate.core.shards import QUARANTINE, Shard
+
+if TYPE_CHECKING:
+    from curate.core.progress import Progress
 
 RECEIPTS = ".receipts"
 BITS = "bits"
