@@ -14,7 +14,7 @@ from curate.core.digest import Plain, digest_of
 from curate.core.engine import Engine, Resources
 from curate.core.engine.local import LocalEngine
 from curate.core.progress import Progress
-from curate.core.shards import ShardWriter
+from curate.core.shards import GROUP_ROWS, ShardWriter
 from curate.core.step import Job, Result, Step, execute
 from curate.models.device import reproducibility
 
@@ -22,7 +22,12 @@ from curate.models.device import reproducibility
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def dataset(folder: Path, *shards: Mapping[str, Sequence[object]] | pa.Table, kind: str = "read") -> Dataset:
+def dataset(
+    folder: Path,
+    *shards: Mapping[str, Sequence[object]] | pa.Table,
+    kind: str = "read",
+    group_rows: int = GROUP_ROWS,
+) -> Dataset:
     """A finished dataset with the shards given; `id` and `source` are made when missing."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -33,7 +38,7 @@ def dataset(folder: Path, *shards: Mapping[str, Sequence[object]] | pa.Table, ki
             ids = [f"{start + row:032x}" for row in range(table.num_rows)]
             table = table.add_column(0, "id", pa.array(ids, pa.string()))
         start += table.num_rows
-        with ShardWriter(str(folder / f"part-{i:05d}.parquet"), table.schema) as writer:
+        with ShardWriter(str(folder / f"part-{i:05d}.parquet"), table.schema, group_rows=group_rows) as writer:
             for batch in table.to_batches():
                 writer.write(batch)
         written.append(writer.shard)

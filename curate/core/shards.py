@@ -161,11 +161,12 @@ class ShardWriter:
             writer.write(batch)
         writer.shard            # name, rows, bytes, digest
 
-    No file appears when no batch was written and `schema` is None.
+    No file appears when no batch was written and `schema` is None. A row group ends after `group_rows`, or sooner
+    where rows are large.
     """
 
-    def __init__(self, path: str, schema: pa.Schema | None = None) -> None:
-        self._path, self._schema = path, schema
+    def __init__(self, path: str, schema: pa.Schema | None = None, *, group_rows: int = GROUP_ROWS) -> None:
+        self._path, self._schema, self._group_rows = path, schema, group_rows
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self._pending_bytes = self._rows = self._bytes = 0
         self._digest = RowDigest()
@@ -188,7 +189,7 @@ class ShardWriter:
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
         self._pending_bytes += batch.nbytes
-        if self._pending_rows >= GROUP_ROWS or self._pending_bytes >= GROUP_BYTES:
+        if self._pending_rows >= self._group_rows or self._pending_bytes >= GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:

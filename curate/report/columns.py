@@ -92,9 +92,11 @@ def numeric_columns(dataset: Dataset, without: Sequence[str]) -> list[tuple[str,
     return found
 
 
-def read_column(dataset: Dataset, name: str, codes: Mapping[str, Codes], *, integers: bool) -> Column:
-    """The values of one column; thinned evenly when there are more than `MOST_VALUES`."""
-    step = max(1, math.ceil(dataset.rows / MOST_VALUES))
+def read_column(
+    dataset: Dataset, name: str, codes: Mapping[str, Codes], *, integers: bool, most: int = MOST_VALUES
+) -> Column:
+    """The values of one column; thinned evenly when there are more than `most`."""
+    step = max(1, math.ceil(dataset.rows / most))
     values: list[npt.NDArray[np.float64]] = []
     verdicts: list[Codes] = []
     starts = []

@@ -95,8 +95,8 @@ class PoolRows:
     seen: Mapping[str, Seen]
 
 
-def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset]) -> PoolRows:
-    """Read every conversation of a pool once."""
+def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset], *, at_once: int = _ROWS) -> PoolRows:
+    """Read every conversation of a pool once, `at_once` together."""
     turns, questions, answers = (np.zeros(pool.rows) for _ in range(3))
     masks = [np.zeros(pool.rows, np.bool_) for _ in picks]
     for mask, pick in zip(masks, picks, strict=True):
@@ -107,10 +107,10 @@ def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset]) 
     signed = np.unique(np.concatenate([pick.rows[:NEAR_ROWS] for pick in picks]))
     place[signed] = np.arange(len(signed))
     signatures = np.zeros((len(signed), 128), np.uint32)
-    seen = {target.manifest.digest: _seen(target, len(picks)) for target in targets}
+    seen = {target.manifest.digest: _seen(target, len(picks), at_once) for target in targets}
     ids: list[pa.Array] = []
     for shard, start in shard_starts(pool).items():
-        for batch in _small(pool.read(shard, ["id", "messages"])):
+        for batch in _small(pool.read(shard, ["id", "messages"]), at_once):
             messages, rows = batch.column("messages"), np.arange(start, start + batch.num_rows)
             start += batch.num_rows
             ids.append(batch.column("id").cast(pa.string()))
@@ -136,11 +136,11 @@ def read_pool(pool: Dataset, picks: Sequence[Pick], targets: Sequence[Dataset]) 
     )
 
 
-def _small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _small(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Batches of so few rows that the hashes of their words take little memory."""
     for batch in batches:
-        for start in range(0, batch.num_rows, _ROWS):
-            yield batch.slice(start, _ROWS)
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def _measured(messages: pa.Array) -> tuple[Floats, Floats, Floats]:
@@ -152,14 +152,14 @@ def _measured(messages: pa.Array) -> tuple[Floats, Floats, Floats]:
     return turns.astype(np.float64), questions.astype(np.float64), answers.astype(np.float64)
 
 
-def _seen(target: Dataset, picks: int) -> Seen:
+def _seen(target: Dataset, picks: int, at_once: int) -> Seen:
     """The hashes of a target's examples."""
     ids: list[str] = []
     asked: list[Hashes] = []
     runs: list[Hashes] = []
     owners: list[Ints] = []
     for shard in target.shards:
-        for batch in _small(target.read(shard, ["id", "messages"])):
+        for batch in _small(target.read(shard, ["id", "messages"]), at_once):
             messages = batch.column("messages")
             asked.append(Wording.of(messages, "question").whole())
             found, owner = Wording.of(messages, "text").runs(RUN)

@@ -23,6 +23,8 @@ from curate.core.engine.local import LocalEngine
 from curate.core.progress import Progress
 from curate.core.step import Job, Step, execute
 from curate.report.build import build_report
+from curate.report.picks import Pick
+from curate.report.pool import read_pool
 from curate.report.selection import Selection, selections
 from curate.steps.dedup.minhash import Wording, alike
 from curate.steps.select.filling import Filling
@@ -318,13 +320,17 @@ def test_the_part_of_equal_positions_in_signatures_is_the_jaccard_index() -> Non
         assert bool(alike(found)) == (truth > 0.8)
 
 
-def test_how_many_rows_are_read_at_once_changes_no_figure(
-    made: Run, found: Selection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("curate.report.pool._ROWS", 7)
-    (again,) = selections(made.outputs)
-    assert (again.turns, again.question, again.answer) == (found.turns, found.question, found.answer)
-    assert again.overlaps == found.overlaps
-    for one, other in zip(again.picks, found.picks, strict=True):
-        assert (one.copies, one.near, one.repeats) == (other.copies, other.near, other.repeats)
-        assert one.contamination == other.contamination
+def test_how_many_rows_are_read_at_once_changes_nothing_that_is_found(made: Run) -> None:
+    docs, target = made.outputs["pool"], made.outputs["bbh"]
+    picks = [Pick.of(name, made.outputs[name], docs) for name in ("near", "drawn")]
+    whole, cut = read_pool(docs, picks, [target]), read_pool(docs, picks, [target], at_once=7)
+    assert (cut.ids, cut.copies) == (whole.ids, whole.copies)
+    for name in ("turns", "questions", "answers"):
+        np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name))
+    for one, other in zip(cut.signatures, whole.signatures, strict=True):
+        np.testing.assert_array_equal(one, other)
+    ((mine,), (others,)) = cut.seen.values(), whole.seen.values()
+    for each, like in ((mine.questions, others.questions), (mine.runs, others.runs)):
+        assert like.picked.any()
+        np.testing.assert_array_equal(each.first, like.first)
+        np.testing.assert_array_equal(each.picked, like.picked)

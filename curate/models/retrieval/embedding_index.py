@@ -33,18 +33,20 @@ class EmbeddingIndex:
     Attributes:
         encoder: what made them, for the queries too.
         blocks: some texts' numbers, and a vector of each.
+        queries: that are multiplied at once.
     """
 
     encoder: Encoder
     blocks: tuple[tuple[Ints, Vectors], ...]
+    queries: int = _QUERIES
 
     def candidates(self, queries: Sequence[str], tops: Sequence[int]) -> Iterator[tuple[Ints, Floats]]:
         """For each query, its `tops` nearest texts, whatever may tie with the last, and others; and their cosines.
 
         None for a query without a token.
         """
-        for start in range(0, len(queries), _QUERIES):
-            some = queries[start : start + _QUERIES]
+        for start in range(0, len(queries), self.queries):
+            some = queries[start : start + self.queries]
             filled, wanted = _directions(self.encoder, some)
             # The first item lets a query without a token, and an index without a text, be put together too.
             rows: list[list[Ints]] = [[np.zeros(0, np.int64)] for _ in some]
@@ -60,23 +62,23 @@ class EmbeddingIndex:
 
 
 class EmbeddingBuilder:
-    """Embeds texts, some at a time, and makes an index of them."""
+    """Embeds texts, `texts` at a time, and makes an index of them that takes `queries` at a time."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Encoder, *, texts: int = _TEXTS, queries: int = _QUERIES) -> None:
+        self._encoder, self._texts, self._queries = encoder, texts, queries
         self._blocks: list[tuple[Ints, Vectors]] = []
         self._rows = 0
 
     def add(self, texts: Sequence[str]) -> None:
         """Embed the next texts."""
-        for start in range(0, len(texts), _TEXTS):
-            filled, vectors = _directions(self._encoder, texts[start : start + _TEXTS])
+        for start in range(0, len(texts), self._texts):
+            filled, vectors = _directions(self._encoder, texts[start : start + self._texts])
             self._blocks.append((filled + self._rows + start, vectors))
         self._rows += len(texts)
 
     def build(self) -> EmbeddingIndex:
         """The index of all texts that were added."""
-        return EmbeddingIndex(self._encoder, tuple(self._blocks))
+        return EmbeddingIndex(self._encoder, tuple(self._blocks), self._queries)
 
 
 def _directions(encoder: Encoder, texts: Sequence[str]) -> tuple[Ints, Vectors]:

@@ -112,7 +112,7 @@ class _Join:
     pieces: tuple[str, ...]
 
 
-def run(job: Job, config: AnswerConfig) -> Result:
+def run(job: Job, config: AnswerConfig, *, piece_rows: int = PIECE_ROWS) -> Result:
     """Answer every piece, then put the pieces of each shard together.
 
     Raises:
@@ -127,8 +127,8 @@ def run(job: Job, config: AnswerConfig) -> Result:
     for shard in shards:
         stem = shard.name.removesuffix(".parquet")
         some = [
-            _Piece(f"{stem}-{i:05d}", min(PIECE_ROWS, shard.rows - start), shard, start)
-            for i, start in enumerate(range(0, max(1, shard.rows), PIECE_ROWS))
+            _Piece(f"{stem}-{i:05d}", min(piece_rows, shard.rows - start), shard, start)
+            for i, start in enumerate(range(0, max(1, shard.rows), piece_rows))
         ]
         pieces += some
         joins.append(_Join(shard.name, shard.rows, tuple(each.name for each in some)))

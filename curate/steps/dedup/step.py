@@ -77,7 +77,7 @@ def parse(value: Plain, path: Path) -> DedupConfig:
     return validate(DedupConfig, value, path)
 
 
-def run(job: Job, config: DedupConfig) -> Result:
+def run(job: Job, config: DedupConfig, *, at_once: int = ROWS_AT_ONCE) -> Result:
     """Hash every shard, find the copies, write the columns."""
     documents = job.inputs["from"]
     tasks = shard_tasks(documents)
@@ -85,7 +85,7 @@ def run(job: Job, config: DedupConfig) -> Result:
     hashed = job.map("hash", functools.partial(_Hash, content, config.exact.normalised, job.scratch), tasks)
     done = {receipt.task for receipt in hashed}
     tasks = [task for task in tasks if task.name in done]
-    copies = find_copies(job.scratch, tasks)
+    copies = find_copies(job.scratch, tasks, at_once)
     for number, task in enumerate(tasks):
         _save(files.join(job.scratch, f"{task.name}.copies.npy"), copies[number])
     receipts = job.map(
@@ -124,10 +124,10 @@ class _Hash:
         return text_hashes(TextBatch(column), normalised=self.normalised)
 
 
-def find_copies(scratch: str, tasks: Sequence[ShardTask]) -> list[npt.NDArray[np.int64]]:
+def find_copies(scratch: str, tasks: Sequence[ShardTask], at_once: int) -> list[npt.NDArray[np.int64]]:
     """For each shard, its copies as rows (row in the shard, number of the first's shard, its row there)."""
     starts = np.cumsum([0, *(task.rows for task in tasks)])
-    passes = int(starts[-1] // ROWS_AT_ONCE) + 1
+    passes = int(starts[-1] // at_once) + 1
     found: list[npt.NDArray[np.int64]] = []
     for number in range(passes):
         hashes, places = [], []

@@ -83,10 +83,22 @@ def _digest(table: pa.Table) -> str:
 
 
 class ReleaseFile:
-    """Writes one file: zstd, page index, content-defined chunks (the Hub stores equal chunks once)."""
+    """Writes one file: zstd, page index, content-defined chunks (the Hub stores equal chunks once).
 
-    def __init__(self, folder: str, path: str, schema: pa.Schema) -> None:
+    A row group ends after `group_bytes` of data; rows are taken `batch_rows` at a time.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        path: str,
+        schema: pa.Schema,
+        *,
+        group_bytes: int = GROUP_BYTES,
+        batch_rows: int = BATCH_ROWS,
+    ) -> None:
         self._folder, self._path, self._schema = folder, path, schema
+        self._group_bytes, self._batch_rows = group_bytes, batch_rows
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = self._rows = self._bytes = 0
         self._groups: list[Group] = []
@@ -107,11 +119,11 @@ class ReleaseFile:
 
     def write(self, table: pa.Table) -> None:
         """Add rows; columns that are missing become null."""
-        for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+        for batch in table.to_batches(max_chunksize=self._batch_rows):
             batch = conform(batch, self._schema)
             self._pending.append(batch)
             self._pending_bytes += batch.nbytes
-            if self._pending_bytes >= GROUP_BYTES:
+            if self._pending_bytes >= self._group_bytes:
                 self._flush()
 
     def _flush(self) -> None:

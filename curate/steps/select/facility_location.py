@@ -102,7 +102,7 @@ class Graph(NamedTuple):
         covered[mine] = np.maximum(covered[mine], self.weights[some])
 
 
-def nearest_neighbours(vectors: Matrix, neighbours: int) -> tuple[Numbers, Matrix]:
+def nearest_neighbours(vectors: Matrix, neighbours: int, *, block: int = _BLOCK) -> tuple[Numbers, Matrix]:
     """The nearest other rows of every row by cosine, exactly: (rows, neighbours) positions and cosines up to 1.
 
     All pairs are compared, in blocks: rows^2 * width / 2 multiplications, and memory for the lists and two
@@ -111,15 +111,16 @@ def nearest_neighbours(vectors: Matrix, neighbours: int) -> tuple[Numbers, Matri
     Args:
         vectors: float32 (rows, width), of length 1.
         neighbours: how many.
+        block: rows whose products are computed at once.
     """
     rows = len(vectors)
     cosines = np.full((rows, neighbours), -np.inf, np.float32)
     found = np.full((rows, neighbours), np.iinfo(np.int32).max, np.int32)
     names = np.arange(rows, dtype=np.int32)
-    for at in range(0, rows, _BLOCK):
-        mine = slice(at, at + _BLOCK)
-        for other in range(at, rows, _BLOCK):
-            theirs = slice(other, other + _BLOCK)
+    for at in range(0, rows, block):
+        mine = slice(at, at + block)
+        for other in range(at, rows, block):
+            theirs = slice(other, other + block)
             products = np.minimum(vectors[mine] @ vectors[theirs].T, np.float32(1))
             if other == at:
                 np.fill_diagonal(products, -np.inf)

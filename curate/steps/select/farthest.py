@@ -27,10 +27,11 @@ class Farthest:
 
     Args:
         vectors: float32 (rows, width); of rows equally far, the first is next.
+        least: of the working rows.
     """
 
-    def __init__(self, vectors: Matrix) -> None:
-        self._vectors = vectors
+    def __init__(self, vectors: Matrix, *, least: int = _LEAST) -> None:
+        self._vectors, self._least = vectors, least
         self._centres = np.empty((64, vectors.shape[1]), np.float32)
         self._count = 0
         self._alive = np.ones(len(vectors), np.bool_)
@@ -88,7 +89,7 @@ class Farthest:
     def _refill(self, there: Ints) -> None:
         """Choose working rows: those with the highest bounds."""
         bounds = self._bounds[there]
-        size = min(len(there), max(_LEAST, min(len(there) // _SHARE, _MOST)))
+        size = min(len(there), max(self._least, min(len(there) // _SHARE, _MOST)))
         floor = np.partition(bounds, len(there) - size)[len(there) - size]
         if floor == bounds.max():
             floor = np.nextafter(floor, np.float32(-1)) if floor > 0 else np.float32(-1)

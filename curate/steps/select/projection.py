@@ -65,12 +65,16 @@ class Projection(ABC):
 
 
 class _OfGradients(Projection):
-    """A projection that needs the gradients themselves, formed for a few rows at a time."""
+    """A projection that needs the gradients themselves, formed for a few rows at a time: `held` numbers at once."""
+
+    def __init__(self, dim: int, seed: int, *, held: int = _HELD) -> None:
+        super().__init__(dim, seed)
+        self._held = held
 
     def add(
         self, name: str, inputs: torch.Tensor, errors: torch.Tensor, into: torch.Tensor, update: Update | None = None
     ) -> None:
-        rows = max(1, _HELD // (inputs.shape[2] * errors.shape[2]))
+        rows = max(1, self._held // (inputs.shape[2] * errors.shape[2]))
         for at in range(0, len(inputs), rows):
             some = slice(at, at + rows)
             gradients = errors[some].transpose(1, 2) @ inputs[some]
@@ -86,8 +90,8 @@ class _OfGradients(Projection):
 class Sparse(_OfGradients):
     """One bucket and sign for each coordinate."""
 
-    def __init__(self, dim: int, seed: int) -> None:
-        super().__init__(dim, seed)
+    def __init__(self, dim: int, seed: int, *, held: int = _HELD) -> None:
+        super().__init__(dim, seed, held=held)
         self._room = np.zeros(BLOCK, np.int32), np.zeros(BLOCK, np.float32)
 
     def project(self, name: str, vectors: torch.Tensor, into: torch.Tensor) -> None:
@@ -102,13 +106,17 @@ class Sparse(_OfGradients):
 
 
 class Dense(_OfGradients):
-    """A sign for each coordinate and output."""
+    """A sign for each coordinate and output, `signs` at a time."""
+
+    def __init__(self, dim: int, seed: int, *, held: int = _HELD, signs: int = _SIGNS) -> None:
+        super().__init__(dim, seed, held=held)
+        self._signs = signs
 
     def project(self, name: str, vectors: torch.Tensor, into: torch.Tensor) -> None:
         """See `_OfGradients.project`."""
         import torch
 
-        step = max(1, _SIGNS // self.dim)
+        step = max(1, self._signs // self.dim)
         # With a multiple of eight rows in the product the bits of a row do not depend on their number.
         padded = torch.nn.functional.pad(vectors.to(into), (0, 0, 0, -len(vectors) % 8))
         for at in range(0, vectors.shape[1], step):

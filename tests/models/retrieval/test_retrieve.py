@@ -16,10 +16,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core import shards
 from curate.core.chat.messages import MESSAGES
 from curate.core.errors import ConfigError
-from curate.models.retrieval import embedding_index
+from curate.models.encoder.encoder import load_encoder
+from curate.models.retrieval.embedding_index import EmbeddingBuilder
 from curate.models.retrieval.retrieve import Passage, Retriever, _passages, load_retriever
 from curate.text.batch import TextBatch
 from tests.helpers import dataset
@@ -93,15 +93,14 @@ def test_a_question_finds_the_fact_that_answers_it(tmp_path: Path) -> None:
 
 
 def test_the_cut_into_shards_and_row_groups_changes_nothing(
-    tmp_path: Path, texts: list[str], questions: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, texts: list[str], questions: list[str]
 ) -> None:
     whole = bm25(tmp_path / "whole", texts).search(questions, 5)
     cut = bm25(tmp_path / "cut", texts[:1], [], texts[1:200], texts[200:]).search(questions, 5)
     assert cut == whole
-    monkeypatch.setattr(shards, "GROUP_ROWS", 7)
     table = pa.table({"id": [f"{i:032x}" for i in range(len(texts))], "text": texts})
     batches = pa.Table.from_batches(table.to_batches(max_chunksize=7))
-    made = dataset(tmp_path / "grouped", batches)
+    made = dataset(tmp_path / "grouped", batches, group_rows=7)
     assert pq.ParquetFile(made.path(made.shards[0])).num_row_groups > 40  # more than are kept
     grouped = load_retriever(made.folder, by="bm25")
     assert grouped.search(questions, 5) == whole
@@ -245,22 +244,27 @@ def test_an_embedding_of_nothing_is_not_found_and_finds_nothing(sea: str, model:
     assert empty.search(["bread"], 3) == [[]]
 
 
-def test_neither_company_nor_blocks_change_what_embeddings_find(
-    tmp_path: Path, texts: list[str], model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_company_does_not_change_what_embeddings_find(tmp_path: Path, texts: list[str], model: str) -> None:
     begins, asked = [text[:60] for text in texts[:100]], [text[60:100] for text in texts[:20]]
     folder = dataset(tmp_path / "docs", {"text": begins}).folder
     docs = load_retriever(folder, by="embedding", model=model)
     together = docs.search(asked, 5)
     assert [docs.search([query], 5)[0] for query in asked] == together
-    monkeypatch.setattr(embedding_index, "_TEXTS", 23)
-    monkeypatch.setattr(embedding_index, "_QUERIES", 7)
-    assert load_retriever(folder, by="embedding", model=model).search(asked, 5) == together
+
+
+def test_blocks_do_not_change_what_embeddings_find(texts: list[str], model: str) -> None:
+    encoder = load_encoder(model, context=512, device="cpu")
+
+    def best(builder: EmbeddingBuilder) -> list[list[tuple[float, int]]]:
+        """The numbers of each query's five nearest texts, with their cosines."""
+        builder.add([text[:60] for text in texts[:100]])
+        found = builder.build().candidates([text[60:100] for text in texts[:20]], [5] * 20)
+        return [sorted(zip(-cosines.round(6), numbers, strict=True))[:5] for numbers, cosines in found]
+
+    assert best(EmbeddingBuilder(encoder, texts=23, queries=7)) == best(EmbeddingBuilder(encoder))
 
 
 def test_the_nearest_are_those_of_all_cosines(tmp_path: Path, texts: list[str], model: str) -> None:
-    from curate.models.encoder.encoder import load_encoder
-
     begins, asked = [text[:60] for text in texts[:50]], [text[60:100] for text in texts[:5]]
     folder = dataset(tmp_path / "docs", {"text": begins}).folder
     encoder = load_encoder(model, context=512, device="cpu")

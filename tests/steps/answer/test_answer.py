@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -42,13 +43,21 @@ def chat(folder: str) -> ChatModel:
 
 
 def answered(
-    at: Path, inputs: dict[str, Dataset], model: str, workers: int = 1, *, keep_going: bool = False, **config: object
+    at: Path,
+    inputs: dict[str, Dataset],
+    model: str,
+    workers: int = 1,
+    *,
+    keep_going: bool = False,
+    piece_rows: int = module.PIECE_ROWS,
+    **config: object,
 ) -> Dataset:
     """The output of an `answer` step."""
     value = {"from": [*inputs], "model": model, "max_tokens": 8, **config}
     parsed = validate(AnswerConfig, value, ("steps", "answers", "answer"))  # type: ignore[arg-type]
     roles = {role: inputs[name] for role, name in parsed.inputs().items()}
-    step = Step("answers", "answer", VERSION, parsed.identity(), roles, {"model": model}, lambda job: run(job, parsed))
+    made = functools.partial(run, config=parsed, piece_rows=piece_rows)
+    step = Step("answers", "answer", VERSION, parsed.identity(), roles, {"model": model}, made)
     return execute(step, str(at / "run"), LocalEngine(), Resources(workers, keep_going=keep_going), Progress("quiet"))
 
 
@@ -149,10 +158,9 @@ def test_what_a_models_makers_set_for_generation_is_not_taken(shared: Path, tmp_
 def test_two_workers_and_a_run_that_was_stopped_give_the_same_bytes(
     shared: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PIECE_ROWS", 4)
     docs = pool(tmp_path / "docs", dolly(shared, 12), shards=2)
-    one = answered(tmp_path / "one", {"docs": docs}, folder)
-    two = answered(tmp_path / "two", {"docs": docs}, folder, workers=2)
+    one = answered(tmp_path / "one", {"docs": docs}, folder, piece_rows=4)
+    two = answered(tmp_path / "two", {"docs": docs}, folder, workers=2, piece_rows=4)
     assert tree(Path(one.folder)) == tree(Path(two.folder))
     calls = []
 
@@ -164,8 +172,8 @@ def test_two_workers_and_a_run_that_was_stopped_give_the_same_bytes(
 
     monkeypatch.setattr(module, "answer", stopped)
     with pytest.raises(KeyboardInterrupt):
-        answered(tmp_path / "again", {"docs": docs}, folder)
-    again = answered(tmp_path / "again", {"docs": docs}, folder)
+        answered(tmp_path / "again", {"docs": docs}, folder, piece_rows=4)
+    again = answered(tmp_path / "again", {"docs": docs}, folder, piece_rows=4)
     assert len(calls) == 4 + 1  # two pieces a shard, and once more the one that was stopped
     assert tree(Path(again.folder)) == tree(Path(one.folder))
 
@@ -173,7 +181,6 @@ def test_two_workers_and_a_run_that_was_stopped_give_the_same_bytes(
 def test_a_shard_with_a_piece_given_up_is_listed_once_and_whole(
     shared: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PIECE_ROWS", 2)
     docs = pool(tmp_path / "docs", dolly(shared, 6), shards=2)
     calls = []
 
@@ -184,7 +191,7 @@ def test_a_shard_with_a_piece_given_up_is_listed_once_and_whole(
         return answer(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "answer", failing)
-    out = answered(tmp_path, {"docs": docs}, folder, keep_going=True, max_tokens=1)
+    out = answered(tmp_path, {"docs": docs}, folder, keep_going=True, piece_rows=2, max_tokens=1)
     assert [(each.shard, each.rows) for each in out.manifest.failed] == [("part-00000.parquet", 3)]
     assert (out.manifest.rows_in, [row["id"] for row in rows(out)]) == (6, ["00003", "00004", "00005"])
 

@@ -14,11 +14,11 @@ from curate.steps.dedup import step as dedup
 from tests.helpers import dataset, rows, run_step, tree
 
 
-def run(root: Path, documents: Dataset, workers: int = 1, **exact: bool) -> Dataset:
+def run(root: Path, documents: Dataset, workers: int = 1, at_once: int = dedup.ROWS_AT_ONCE, **exact: bool) -> Dataset:
     config = dedup.parse({"from": "docs", "exact": exact}, ())
     return run_step(
         root,
-        functools.partial(dedup.run, config=config),
+        functools.partial(dedup.run, config=config, at_once=at_once),
         {"from": documents},
         resources=Resources(workers=workers),
     )
@@ -58,9 +58,7 @@ def test_one_row_of_every_text_stays_for_any_number_of_hash_ranges(
     docs = dataset(folder / "docs", *({"text": shard} for shard in shards if shard))
     if not texts:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dedup, "ROWS_AT_ONCE", 3)
-        ranged = rows(run(folder / "ranged", docs))
+    ranged = rows(run(folder / "ranged", docs, at_once=3))
     assert ranged == rows(run(folder / "whole", docs))
     kept = [text for text, row in zip(texts, ranged, strict=True) if row["keep"]]
     assert sorted(kept) == sorted(set(texts))

@@ -162,11 +162,9 @@ def test_the_manifest_digests_rows_and_not_the_way_they_are_written(small: Small
     assert digest.hexdigest() == first["digest"]
 
 
-def test_row_groups_are_cut_by_bytes_and_have_a_page_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.steps.release.parquet.GROUP_BYTES", 100_000)
-    monkeypatch.setattr("curate.steps.release.parquet.BATCH_ROWS", 16)
+def test_row_groups_are_cut_by_bytes_and_have_a_page_index(tmp_path: Path) -> None:
     table = pa.table({"id": [str(i) for i in range(200)], "text": ["x" * 2000] * 200})
-    with ReleaseFile(str(tmp_path), "a.parquet", table.schema) as out:
+    with ReleaseFile(str(tmp_path), "a.parquet", table.schema, group_bytes=100_000, batch_rows=16) as out:
         out.write(table)
     written = pq.ParquetFile(tmp_path / "a.parquet").metadata
     assert [written.row_group(i).num_rows for i in range(written.num_row_groups)] == [64, 64, 64, 8]

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.core.dataset import Dataset
-from curate.steps.select import facility_location
 from curate.steps.select.facility_location import nearest_neighbours
 from curate.steps.select.pool import Floats
 from tests.helpers import rows
@@ -47,9 +46,7 @@ def test_neighbours_are_the_nearest_others_whatever_the_blocks(seed: int, rows: 
     np.testing.assert_allclose(-np.sort(-cosines, axis=1)[:, : rows - 1], expected[:, : rows - 1], atol=1e-6)
     there = np.isfinite(cosines)
     assert (found[there] != np.nonzero(there)[0]).all()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(facility_location, "_BLOCK", 7)
-        again, _ = nearest_neighbours(vectors, neighbours)
+    again, _ = nearest_neighbours(vectors, neighbours, block=7)
     assert (np.sort(again) == np.sort(found)).all()
 
 

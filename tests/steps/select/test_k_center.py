@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curate.core.dataset import Dataset
 from curate.core.errors import ConfigError
-from curate.steps.select import farthest, k_center
+from curate.steps.select import k_center
 from curate.steps.select.farthest import Farthest
 from tests.helpers import rows
 from tests.steps.select.picks import selected, taken
@@ -37,6 +37,17 @@ def plain(vectors: Array, count: int) -> list[int]:
     return found
 
 
+def traversed(found: Farthest, vectors: Array, count: int) -> list[int]:
+    """What comes next, from row 0 on."""
+    order = [0]
+    while len(order) < count:
+        found.leave(np.array([order[-1]]))
+        found.add(vectors[order[-1]])
+        place, _ = found.next() or (-1, 0)
+        order.append(place)
+    return order
+
+
 @given(
     seed=st.integers(0, 10_000),
     count=st.integers(2, 60),
@@ -48,22 +59,15 @@ def test_the_traversal_is_that_of_plain_code_and_equal_rows_come_in_order(
     seed: int, count: int, width: int, different: int | None
 ) -> None:
     vectors = random_vectors(seed, 60, width, different=different)
-    found = Farthest(vectors)
-    order = [0]
-    for _ in range(count - 1):
-        found.leave(np.array([order[-1]]))
-        found.add(vectors[order[-1]])
-        place, _ = found.next() or (-1, 0)
-        order.append(place)
-    assert order == plain(vectors, count)
+    assert traversed(Farthest(vectors), vectors, count) == plain(vectors, count)
 
 
-def test_few_working_rows_give_the_same_centres(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_few_working_rows_give_the_same_centres(tmp_path: Path) -> None:
     vectors = random_vectors(1, 700, 8)
-    whole = taken(picks(tmp_path / "whole", vectors, 300))
-    monkeypatch.setattr(farthest, "_LEAST", 5)
-    assert taken(picks(tmp_path / "few", vectors, 300)) == whole
-    assert whole == [f"{i:05d}" for i in plain(unit(vectors).astype(np.float32), 300)]
+    directions = unit(vectors).astype(np.float32)
+    few = traversed(Farthest(directions, least=5), directions, 300)
+    assert few == plain(directions, 300)
+    assert taken(picks(tmp_path, vectors, 300)) == [f"{i:05d}" for i in few]
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(1, 4))

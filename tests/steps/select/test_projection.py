@@ -93,11 +93,10 @@ def test_a_row_has_the_same_bits_in_any_company(kind: Name) -> None:
         assert (projected(PROJECTIONS[kind](WIDTH, 0), ("a", [each[some] for each in layer])) == whole[some]).all()
 
 
-def test_gradients_too_large_to_be_held_for_all_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_too_large_to_be_held_for_all_rows_are_the_same() -> None:
     layer = factors(5)
     whole = projected(Sparse(WIDTH, 0), ("a", layer))
-    monkeypatch.setattr("curate.steps.select.projection._HELD", 250)
-    assert (projected(Sparse(WIDTH, 0), ("a", layer)) == whole).all()
+    assert (projected(Sparse(WIDTH, 0, held=250), ("a", layer)) == whole).all()
 
 
 def test_the_kernel_and_torch_put_every_coordinate_into_the_same_bucket_with_the_same_sign() -> None:
@@ -119,11 +118,10 @@ def test_the_random_numbers_are_those_of_this_version_for_good() -> None:
     assert into.tolist() == [[0, 7, 12, -4, -2, 1]]
 
 
-def test_dense_is_made_in_blocks_of_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dense_is_made_in_blocks_of_one_matrix() -> None:
     layer = factors(3)
     whole = projected(Dense(WIDTH, 0), ("a", layer))
-    monkeypatch.setattr("curate.steps.select.projection._SIGNS", WIDTH * 7)
-    np.testing.assert_allclose(projected(Dense(WIDTH, 0), ("a", layer)), whole, atol=1e-4)
+    np.testing.assert_allclose(projected(Dense(WIDTH, 0, signs=WIDTH * 7), ("a", layer)), whole, atol=1e-4)
 
 
 def test_two_sided_never_forms_what_an_optimizer_needs() -> None:
