@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import os
 import random
@@ -16,10 +17,31 @@ from pathlib import Path
 
 import pytest
 
+from curate.__main__ import main
 from tests.test_pipeline import TEXT, small, write_jsonl
 
+Done = subprocess.CompletedProcess[str]
 
-def curate(*arguments: str, folder: Path, **more: object) -> subprocess.CompletedProcess[str]:
+
+def curate(*arguments: str, folder: Path) -> Done:
+    """The command in this process: what it prints, and the code that it ends with."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(folder),
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["curate", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(arguments, code, out.getvalue(), err.getvalue())
+
+
+def process(*arguments: str, folder: Path, **more: object) -> Done:
+    """The command in a process of its own, as a shell starts it."""
     command = [sys.executable, "-m", "curate", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=240, **more)  # type: ignore[call-overload]
 
@@ -33,7 +55,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_run_says_where_every_record_went_and_its_release_verifies(project: Path) -> None:
-    done = curate("run", "small.yaml", "--workers", "1", folder=project)
+    done = process("run", "small.yaml", "--workers", "1", folder=project)
     assert done.returncode == 0, done.stderr
     told = [" ".join(line.split()) for line in done.stderr.splitlines()]
     assert "3 records read" in told
@@ -48,7 +70,7 @@ def test_a_run_says_where_every_record_went_and_its_release_verifies(project: Pa
     )
     data = next(release.glob("data/*/*.parquet"))
     data.write_bytes(data.read_bytes()[:-1] + b"x")
-    broken = curate("verify", str(release), folder=project)
+    broken = process("verify", str(release), folder=project)
     assert broken.returncode == 1 and data.name in broken.stdout
 
 
@@ -132,7 +154,7 @@ def test_an_unknown_option_is_a_usage_error(project: Path) -> None:
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(project: Path) -> None:
-    done = curate("run", "small.yaml", "--set", "steps.docs.read.text=body", folder=project)
+    done = process("run", "small.yaml", "--set", "steps.docs.read.text=body", folder=project)
     assert done.returncode == 2 and "body" in done.stderr and "text" in done.stderr
 
 
@@ -152,7 +174,7 @@ def test_a_full_disk_keeps_what_is_done_and_the_next_run_goes_on(project: Path) 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
-    full = curate("run", "small.yaml", "--workers", "1", folder=project, preexec_fn=limit)
+    full = process("run", "small.yaml", "--workers", "1", folder=project, preexec_fn=limit)
     assert full.returncode == 1
     assert "what is done is kept" in full.stderr and "Traceback" not in full.stderr
     assert not list(project.rglob("*.tmp"))
@@ -178,6 +200,6 @@ def test_an_interrupt_ends_with_130(project: Path) -> None:
 
 
 def test_help_teaches(project: Path) -> None:
-    told = curate("--help", folder=project).stdout
+    told = process("--help", folder=project).stdout
     for command in ("run", "plan", "status", "report", "inspect", "explain", "verify"):
         assert command in told
