@@ -17,7 +17,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from curate.cli.main import app
 from tests.helpers import ROOT, tree
 from tests.llm.server import serve
 from tests.steps.synthesize.chaos import answer
@@ -148,13 +150,7 @@ steps:
 def submitted(tmp_path: Path, head: str, job: str, config: Path) -> str:
     """What a job prints that runs a config below `ray`; the command then runs it below `local`."""
     python = sys.executable
-    entry = [
-        python,
-        str(ROOT / "jobs" / job),
-        str(config),
-        "--root",
-        str(tmp_path / "ray"),
-    ]
+    entry = [python, str(ROOT / "jobs" / job), str(config), "--root", str(tmp_path / "ray")]
     submit = [str(Path(python).parent / "ray"), "job", "submit", "--address", head, "--", *entry]
     deadline = time.monotonic() + 60
     while True:
@@ -163,16 +159,6 @@ def submitted(tmp_path: Path, head: str, job: str, config: Path) -> str:
             break
         time.sleep(1)  # the head answers before its agent takes jobs
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    command = [
-        python,
-        "-m",
-        "curate",
-        "run",
-        str(config),
-        "--root",
-        str(tmp_path / "local"),
-        "--progress",
-        "quiet",
-    ]
-    subprocess.run(command, check=True, timeout=240)
+    command = ["run", str(config), "--root", str(tmp_path / "local"), "--workers", "1", "--progress", "quiet"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     return done.stdout
