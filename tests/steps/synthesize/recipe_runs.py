@@ -12,7 +12,7 @@ import zstandard
 from curate.core import files
 from curate.core.dataset import Dataset
 from curate.core.shards import read_shard
-from curate.steps.synthesize.made import FATES
+from curate.steps.synthesize.synthetic import OUTCOMES
 from tests import helpers
 from tests.llm.server import serve
 from tests.pipelines import run_yaml
@@ -112,8 +112,8 @@ def rows(data: Dataset) -> list[Row]:
     return helpers.rows(data)
 
 
-def fates(data: Dataset) -> list[Row]:
-    folder = files.join(data.folder, FATES)
+def outcomes(data: Dataset) -> list[Row]:
+    folder = files.join(data.folder, OUTCOMES)
     return [row for shard in data.shards for b in read_shard(files.join(folder, shard.name)) for row in b.to_pylist()]
 
 
@@ -133,5 +133,5 @@ def inputs(done: Mapping[str, Dataset], name: str) -> dict[str, Row]:
 def of_case(done: Mapping[str, Dataset], name: str, which: str) -> tuple[Row, list[Row]]:
     """The fate of the row of a case, and what was made of it."""
     (key,) = (key for key, row in inputs(done, name).items() if case(row["said"]) == which)
-    (fate,) = (each for each in fates(done[name]) if each["id"] == key)
-    return fate, [row for row in rows(done[name]) if row["parents"][0] == key]
+    (outcome,) = (each for each in outcomes(done[name]) if each["id"] == key)
+    return outcome, [row for row in rows(done[name]) if row["parents"][0] == key]

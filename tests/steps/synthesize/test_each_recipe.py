@@ -15,7 +15,7 @@ from curate.text.overlap import rouge_l_f1
 from tests.llm.server import serve
 from tests.pipelines import run_yaml
 from tests.steps.synthesize.recipe_answers import answer, given
-from tests.steps.synthesize.recipe_runs import Row, case, fates, inputs, of_case, real, rows, write
+from tests.steps.synthesize.recipe_runs import Row, case, inputs, of_case, outcomes, real, rows, write
 
 
 def test_classification_covers_the_values_of_every_attribute(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -66,8 +66,8 @@ def test_a_dialogue_has_turns_in_turn_and_more_than_one_exchange(made: tuple[Pat
     _, done = made
     for row in rows(done["dialogue"]):
         assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"] * 4
-    fate, nothing = of_case(done, "dialogue", "short")
-    assert (fate["fate"], fate["reason"], nothing) == ("rejected", "too-few-turns", [])
+    outcome, nothing = of_case(done, "dialogue", "short")
+    assert (outcome["fate"], outcome["reason"], nothing) == ("rejected", "too-few-turns", [])
 
 
 def test_distill_answers_the_last_question_after_the_turns_before_it(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -90,7 +90,7 @@ def test_self_instruct_admits_what_is_unlike_all_others(made: tuple[Path, dict[s
     counts = done["self_instruct"].manifest.counts
     assert counts["filtered:too-short"] and counts["filtered:holds-a-marker"] and counts["filtered:too-near-the-pool"]
     assert {f"rejected:{reason}" for reason in ("empty", "cut-off", "refusal", "runaway", "form")} <= counts.keys()
-    told = fates(done["self_instruct"])
+    told = outcomes(done["self_instruct"])
     assert sum(n for key, n in counts.items() if key.partition(":")[0] in ("accepted", "rejected")) == len(told)
 
 
@@ -130,14 +130,18 @@ def test_an_instruction_evolves_round_after_round_and_keeps_the_operation(
 )
 def test_an_evolution_that_fails_is_eliminated(made: tuple[Path, dict[str, Dataset]], which: str, reason: str) -> None:
     _, done = made
-    fate, nothing = of_case(done, "evol_instruct", which)
-    assert (fate["fate"], fate["reason"], nothing) == ("rejected", reason, [])
+    outcome, nothing = of_case(done, "evol_instruct", which)
+    assert (outcome["fate"], outcome["reason"], nothing) == ("rejected", reason, [])
 
 
 def test_an_evolution_that_fails_later_keeps_what_it_had(made: tuple[Path, dict[str, Dataset]]) -> None:
     _, done = made
-    fate, chain = of_case(done, "evol_instruct", "once")
-    assert (fate["fate"], len(chain), [each["reason"] for each in fate["dropped"]]) == ("accepted", 1, ["no-gain"])
+    outcome, chain = of_case(done, "evol_instruct", "once")
+    assert (outcome["fate"], len(chain), [each["reason"] for each in outcome["dropped"]]) == (
+        "accepted",
+        1,
+        ["no-gain"],
+    )
 
 
 def test_magpie_takes_an_instruction_from_a_bare_header_and_answers_it(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -149,9 +153,9 @@ def test_magpie_takes_an_instruction_from_a_bare_header_and_answers_it(made: tup
         user, assistant = row["messages"]
         assert (user["role"], assistant["role"]) == ("user", "assistant")
         assert user["content"].endswith(".") and "<|" not in user["content"]
-    (fate,) = fates(done["magpie"])
-    assert fate["rows"] + len(fate["dropped"]) == 40
-    assert {each["reason"] for each in fate["dropped"]} <= {"empty", "cut-off", "refusal", "runaway", "too-short"}
+    (outcome,) = outcomes(done["magpie"])
+    assert outcome["rows"] + len(outcome["dropped"]) == 40
+    assert {each["reason"] for each in outcome["dropped"]} <= {"empty", "cut-off", "refusal", "runaway", "too-short"}
 
 
 def test_rephrase_goes_by_the_bucket(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -163,7 +167,7 @@ def test_rephrase_goes_by_the_bucket(made: tuple[Path, dict[str, Dataset]]) -> N
     assert variants == {("low", "encyclopedic")} | high
     for row in found:
         assert row["bucket"] == entered[row["parents"][0]]["bucket"]
-    other = [each for each in fates(done["rephrase"]) if entered[each["id"]]["bucket"] == "medium"]
+    other = [each for each in outcomes(done["rephrase"]) if entered[each["id"]]["bucket"] == "medium"]
     assert {(each["fate"], each["reason"]) for each in other} == {("rejected", "no-case")}
 
 
@@ -210,9 +214,9 @@ steps:
 
 def test_rephrase_drops_what_is_short_by_the_variant(made: tuple[Path, dict[str, Dataset]]) -> None:
     _, done = made
-    fate, found = of_case(done, "rephrase", "short")
+    outcome, found = of_case(done, "rephrase", "short")
     assert {row["variant"] for row in found} == {"questions", "knowledge", "facts"}
-    assert [each["reason"] for each in fate["dropped"]] == ["too-short"]
+    assert [each["reason"] for each in outcome["dropped"]] == ["too-short"]
 
 
 def test_a_quote_that_is_not_in_the_document_is_not_grounded(made: tuple[Path, dict[str, Dataset]]) -> None:
@@ -269,5 +273,5 @@ def test_a_label_is_one_of_those_given(made: tuple[Path, dict[str, Dataset]]) ->
     for row in rows(done["label"]):
         assert row["label"] in ("HUM", "NUM") and float(row["confidence"]) == 0.75
         assert row["text"] == entered[row["parents"][0]]["said"].strip()
-    fate, nothing = of_case(done, "label", "other")
-    assert (fate["reason"], nothing) == ("unknown-label", [])
+    outcome, nothing = of_case(done, "label", "other")
+    assert (outcome["reason"], nothing) == ("unknown-label", [])

@@ -19,7 +19,7 @@ from tests.helpers import ROOT
 from tests.llm.server import serve
 from tests.pipelines import run_yaml
 from tests.steps.synthesize.recipe_answers import BAD, given
-from tests.steps.synthesize.recipe_runs import EVERY, SOURCES, case, fates, inputs, paragraphs, rows, write
+from tests.steps.synthesize.recipe_runs import EVERY, SOURCES, case, inputs, outcomes, paragraphs, rows, write
 
 PAGE = ROOT / "docs/recipes.md"
 # Why a bad answer keeps a row out: by the form of the answer, and where a recipe is unlike the others.
@@ -51,7 +51,7 @@ def test_a_recipe_says_from_what_to_what_in_a_line(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_fates_of_a_recipe_add_up_to_its_rows(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
-    told = fates(done[name])
+    told = outcomes(done[name])
     assert [each["id"] for each in told] == list(inputs(done, name))
     counts = done[name].manifest.counts
     kinds = Counter(each["fate"] + (f":{each['reason']}" if each["reason"] else "") for each in told)
@@ -69,7 +69,7 @@ def test_a_bad_answer_keeps_its_row_out_and_says_why(made: tuple[Path, dict[str,
         entered = {key: row for key, row in entered.items() if row["bucket"] != "medium"}
     found = {
         case(entered[each["id"]]["said"]): each["reason"]
-        for each in fates(done[name])
+        for each in outcomes(done[name])
         if each["id"] in entered and case(entered[each["id"]]["said"]) in BAD
     }
     expected = {kind: REASONS[name].get(kind) for kind in found}
@@ -81,7 +81,7 @@ def test_a_bad_answer_keeps_its_row_out_and_says_why(made: tuple[Path, dict[str,
 def test_a_row_with_a_good_answer_is_accepted(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
     entered = inputs(done, name)
-    told = {each["fate"] for each in fates(done[name]) if not case(entered[each["id"]]["said"])}
+    told = {each["fate"] for each in outcomes(done[name]) if not case(entered[each["id"]]["said"])}
     assert told == ({"accepted", "rejected"} if name == "rephrase" else {"accepted"})
 
 
