@@ -33,7 +33,6 @@ import zstandard
 from curate.models.encoder.encoder import load_encoder
 from curate.models.stats import Interval, auroc, bootstrap
 from curate.steps.route.curves import (
-    Costs,
     Curve,
     Pairs,
     apgr,
@@ -53,6 +52,25 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Fit = Callable[[Ints, Ints], Floats]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Prices in money per million tokens, of the prompt and of the answer, for each model."""
+
+    small_prompt: float
+    small_answer: float
+    large_prompt: float
+    large_answer: float
+
+    def small(self, prompt_tokens: Floats, answer_tokens: Floats) -> Floats:
+        """What the small model costs for each row."""
+        return (prompt_tokens * self.small_prompt + answer_tokens * self.small_answer) / 1e6
+
+    def large(self, prompt_tokens: Floats, answer_tokens: Floats) -> Floats:
+        """What the large model costs for each row."""
+        return (prompt_tokens * self.large_prompt + answer_tokens * self.large_answer) / 1e6
+
 
 PRICES = Costs(small_prompt=0.6, small_answer=0.6, large_prompt=10, large_answer=30)
 SMALL, LARGE = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"

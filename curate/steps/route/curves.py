@@ -27,24 +27,6 @@ _CLOSE = 1e-12
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Prices in money per million tokens, of the prompt and of the answer, for each model."""
-
-    small_prompt: float
-    small_answer: float
-    large_prompt: float
-    large_answer: float
-
-    def small(self, prompt_tokens: Floats, answer_tokens: Floats) -> Floats:
-        """What the small model costs for each row."""
-        return (prompt_tokens * self.small_prompt + answer_tokens * self.small_answer) / 1e6
-
-    def large(self, prompt_tokens: Floats, answer_tokens: Floats) -> Floats:
-        """What the large model costs for each row."""
-        return (prompt_tokens * self.large_prompt + answer_tokens * self.large_answer) / 1e6
-
-
-@dataclass(frozen=True)
 class Pairs:
     """Both models' quality and cost for the same rows; a ConfigError if one is missing, or a cost below 0."""
 

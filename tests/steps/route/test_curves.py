@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from curate.core.errors import ConfigError
 from curate.steps.route.curves import (
-    Costs,
     Curve,
     Pairs,
     always_large,
@@ -144,13 +143,6 @@ def test_the_table_is_aligned() -> None:
         "random mix             52.5%           100.0%          0.75  0.500",
         "oracle                 16.9%            28.7%          0.75  0.875",
     ]
-
-
-def test_prices_are_of_a_million_tokens() -> None:
-    costs = Costs(small_prompt=0.6, small_answer=0.6, large_prompt=10, large_answer=30)
-    tokens = np.array([1e6, 0.0]), np.array([1e6, 5e5])
-    assert costs.small(*tokens) == pytest.approx([1.2, 0.3])
-    assert costs.large(*tokens) == pytest.approx([40, 15])
 
 
 def test_the_target_is_a_part_of_the_gap() -> None:
