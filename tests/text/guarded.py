@@ -1,4 +1,4 @@
-"""Run every kernel over texts that touch memory which no one may read: `python -m tests.text.guarded end 70 4097`.
+"""Run every kernel over texts that touch memory which no one may read: `python -m tests.text.guarded 70 4097`.
 
 A read past the bytes of a text ends this process, so it is one of its own. What is printed at last is how many
 texts there were.
@@ -125,22 +125,23 @@ def texts(lengths: list[int]) -> Iterator[tuple[bytes, list[int]]]:
             yield (pattern * (length // len(pattern) + 1))[-length:], [0, length]
 
 
-def main(end: bool, lengths: list[int]) -> None:
-    """Score guarded texts, and the same in the middle of other bytes, on which nothing may depend."""
-    pages = Pages(max(lengths))
+def main(lengths: list[int]) -> None:
+    """Score texts that end or begin at the guard, and the same amid other bytes, on which nothing may depend."""
+    begin, end = Pages(max(lengths)), Pages(max(lengths))
     count = 0
     with tempfile.TemporaryDirectory() as folder:
         every = checks(folder)
         for raw, offsets in texts(lengths):
-            guarded = pages.batch(raw, offsets, end)
+            guarded = begin.batch(raw, offsets, end=False), end.batch(raw, offsets, end=True)
             within = batch_of(pa.py_buffer(b"\x80. use of" + raw + b"\xbf policy."), [at + 9 for at in offsets])
             for name, check in every.items():
-                expected, found = check(within), check(guarded)
-                if not all(found[key].equals(expected[key]) for key in expected):
-                    raise AssertionError(f"{name} of {raw!r} depends on what is around it")
+                expected = check(within)
+                for found in map(check, guarded):
+                    if not all(found[key].equals(expected[key]) for key in expected):
+                        raise AssertionError(f"{name} of {raw!r} depends on what is around it")
             count += 1
     print(count)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] == "end", [*range(int(sys.argv[2])), *map(int, sys.argv[3:])])
+    main([*range(int(sys.argv[1])), *map(int, sys.argv[2:])])

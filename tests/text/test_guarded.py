@@ -16,10 +16,9 @@ BYTES = st.lists(st.sampled_from(PATTERNS) | st.binary(max_size=9), max_size=9).
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", ["begin", "end"])
-def test_no_kernel_reads_past_the_memory_of_a_text_or_depends_on_what_is_around_it(side: str) -> None:
+def test_no_kernel_reads_past_the_memory_of_a_text_or_depends_on_what_is_around_it() -> None:
     lengths = [*range(24), *range(62, 67), 127, 128, 129, 4097]
-    script = f"from tests.text.guarded import main; main({side == 'end'}, {lengths})"
+    script = f"from tests.text.guarded import main; main({lengths})"
     assert int(ends_with(start(script))) > 1000
 
 
