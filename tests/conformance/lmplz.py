@@ -11,6 +11,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 SOURCE = "kenlm==0.3.0"
 
 
@@ -18,23 +20,23 @@ def find_or_build() -> str | None:
     """The path of an `lmplz`, or None where there is none and it cannot be built.
 
     The build takes a minute or two, needs cmake, a C++ compiler and the development files of boost, and is
-    kept in CURATE_LMPLZ_BUILD (default: a folder of the user in the temporary folder).
+    kept in CURATE_LMPLZ_BUILD (default: below `~/.cache/curate`); of several processes one builds, and the others wait.
     """
     given = os.environ.get("LMPLZ") or shutil.which("lmplz")
     if given:
         return given
-    default = Path(tempfile.gettempdir()) / f"curate-lmplz-0.3.0-{os.getuid()}"
-    folder = Path(os.environ.get("CURATE_LMPLZ_BUILD", default))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("CURATE_LMPLZ_BUILD") or cache / "curate" / SOURCE.replace("==", "-"))
     program = folder / "build" / "bin" / "lmplz"
-    if program.is_file():
-        return str(program)
-    if not (shutil.which("cmake") and shutil.which("c++")):
+    if not program.is_file() and not (shutil.which("cmake") and shutil.which("c++")):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _build(folder)
-    except subprocess.CalledProcessError:
-        return None
+    with FileLock(folder / "lock"):
+        if not program.is_file():
+            try:
+                _build(folder)
+            except subprocess.CalledProcessError:
+                return None
     return str(program)
 
 
