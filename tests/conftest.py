@@ -14,6 +14,8 @@ from curate.core.engine import Engine
 
 # As a process that loads a model does, before a test can use torch.
 bits.settle()
+# As many tests run at once as there are cores: threads of two that share a core wait for each other, and busily.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says nothing: the first call of a kernel compiles it, and machines are busy.
 settings.register_profile("curate", deadline=None)
@@ -21,8 +23,12 @@ settings.load_profile("curate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What neural models stand on is tested first: where that is at fault, many others are for the same reason."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/models/test_products.py"))
+    """What neural models stand on is tested first: where that is at fault, many others are for the same reason.
+
+    The other files that need Ray are next, so that of several processes that share the tests only the first starts it.
+    """
+    ray = {item.path for item in items if "ray_engine" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path.name != "test_products.py", item.path not in ray))
 
 
 @pytest.fixture(scope="session")
