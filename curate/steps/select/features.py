@@ -110,7 +110,7 @@ class _Join:
     pieces: tuple[str, ...]
 
 
-def run(job: Job, config: FeaturesConfig, *, piece_rows: int = PIECE_ROWS) -> Result:
+def run(job: Job, config: FeaturesConfig) -> Result:
     """Compute every piece, then put the side columns of each shard together.
 
     A shard with a failed piece fails whole.
@@ -129,12 +129,12 @@ def run(job: Job, config: FeaturesConfig, *, piece_rows: int = PIECE_ROWS) -> Re
         some = [
             _Task(
                 f"{stem}-{i:05d}",
-                min(piece_rows, shard.rows - start),
+                min(PIECE_ROWS, shard.rows - start),
                 data.path(shard),
                 start,
                 tuple(each.path(shard) for each in keepers),
             )
-            for i, start in enumerate(range(0, max(1, shard.rows), piece_rows))
+            for i, start in enumerate(range(0, max(1, shard.rows), PIECE_ROWS))
         ]
         tasks += some
         joins.append(_Join(shard.name, shard.rows, tuple(task.name for task in some)))

@@ -54,6 +54,11 @@ def circle(numbers: Sequence[int]) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)[:, None].astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PIECE_ROWS", 4)
+
+
 @pytest.fixture
 def four(tmp_path: Path) -> Dataset:
     """Ten conversations in each of four shards."""
@@ -62,9 +67,7 @@ def four(tmp_path: Path) -> Dataset:
 
 def featured(root: Path, data: Dataset, bad: list[int], *, keep_going: bool = True) -> Dataset:
     config = FeaturesConfig.model_construct(source=["pool"], feature=Numbers(kind="float32", bad=bad))
-    step = Step(
-        "some", "features", VERSION, {}, {"from": data}, {}, functools.partial(run, config=config, piece_rows=4)
-    )
+    step = Step("some", "features", VERSION, {}, {"from": data}, {}, functools.partial(run, config=config))
     return execute(step, str(root), LocalEngine(), Resources(workers=1, keep_going=keep_going), Progress("quiet"))
 
 
