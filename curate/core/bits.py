@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import orjson
 import xxhash
-from pydantic import TypeAdapter
 
 from curate.core import files
 from curate.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,7 +70,12 @@ class Bits:
         return f"{self.processor or 'portable'}, torch {self.torch}"
 
 
-_BITS = TypeAdapter(Bits)
+@functools.cache
+def _adapter() -> TypeAdapter[Bits]:
+    """Reads and writes it; built when there is a model, as help and many plans have none."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Bits)
 
 
 def mode() -> Mode:
@@ -123,8 +129,10 @@ def use(where: str | None = None) -> None:
     if _folder is None:
         return
     own = processor() if mode() == "machine" else ""
+    import importlib.metadata
+
     bits = Bits(mode(), own if where is None else where, importlib.metadata.version("torch"))
-    data = orjson.dumps(_BITS.dump_python(bits))
+    data = orjson.dumps(_adapter().dump_python(bits))
     path = files.join(_folder, f"{xxhash.xxh3_64_hexdigest(data)}.bits")
     if not files.exists(path):
         with files.atomic_output(path) as out:
@@ -148,13 +156,13 @@ def noting(folder: str) -> Iterator[None]:
 def noted(folder: str) -> tuple[Bits, ...]:
     """What was kept in a folder, in order."""
     names = [name for name in files.list_names(folder) if name.endswith(".bits")]
-    return tuple(sorted(_BITS.validate_json(files.read_bytes(files.join(folder, name))) for name in names))
+    return tuple(sorted(_adapter().validate_json(files.read_bytes(files.join(folder, name))) for name in names))
 
 
 def read_bits(manifest: bytes) -> list[Bits]:
     """What a manifest of a step says, as it lies in a release; nothing where that is no manifest."""
     said = orjson.loads(manifest)
-    return [_BITS.validate_python(each) for each in said.get("bits", [])] if isinstance(said, dict) else []
+    return [_adapter().validate_python(each) for each in said.get("bits", [])] if isinstance(said, dict) else []
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,10 @@ class Manifest:
             raise RunError(f"step {self.step}: every row was quarantined; see the messages in its {QUARANTINE}/ folder")
 
 
-_MANIFEST = TypeAdapter(Manifest)
+@functools.cache
+def _adapter() -> TypeAdapter[Manifest]:
+    """Reads and writes it; built with the first one."""
+    return TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Dataset:
         if not files.exists(path):
             raise ConfigError(f"{folder}: no {MANIFEST}, so it is not a finished dataset; run the pipeline again")
         try:
-            return cls(folder, _MANIFEST.validate_json(files.read_bytes(path)))
+            return cls(folder, _adapter().validate_json(files.read_bytes(path)))
         except ValueError:
             raise ConfigError(f"{path}: is damaged; delete the folder and run the pipeline again") from None
 
@@ -198,11 +201,13 @@ class Dataset:
 def write_manifest(folder: str, manifest: Manifest) -> Dataset:
     """Finish a dataset: its manifest is the last file that is written."""
     manifest.reconcile()
-    data = orjson.dumps(_MANIFEST.dump_python(manifest, mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    data = orjson.dumps(
+        _adapter().dump_python(manifest, mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    )
     with files.atomic_output(files.join(folder, MANIFEST)) as out:
         out.write(data + b"\n")
     # As it will be read: what works on it must not depend on whether this run wrote it or an earlier one.
-    return Dataset(folder, _MANIFEST.validate_json(data))
+    return Dataset(folder, _adapter().validate_json(data))
 
 
 def align(datasets: Sequence[Dataset], shard: str, columns: Mapping[int, Sequence[str]]) -> tuple[pa.Table, int]:

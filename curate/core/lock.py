@@ -10,8 +10,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from filelock import FileLock, Timeout
-
 from curate.core import files
 from curate.core.errors import ConfigError
 
@@ -28,6 +26,8 @@ def lock(folder: str) -> Iterator[None]:
     if files.is_remote(folder):
         yield
         return
+    from filelock import FileLock, Timeout  # with asyncio, which a plan does without
+
     held = FileLock(os.path.join(folder, ".lock"), mode=0o644)
     try:
         held.acquire(blocking=False)

@@ -9,6 +9,7 @@ left a receipt, so a killed run goes on where it stopped, and the bytes are the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -76,7 +77,10 @@ class Receipt:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-_RECEIPT = TypeAdapter(Receipt)
+@functools.cache
+def _adapter() -> TypeAdapter[Receipt]:
+    """Reads and writes it; built with the first one."""
+    return TypeAdapter(Receipt)
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ class Job:
         done: dict[str, Receipt] = {}
         for task in tasks:
             if f"{task.name}.json" in there:
-                done[task.name] = _RECEIPT.validate_json(files.read_bytes(files.join(folder, f"{task.name}.json")))
+                done[task.name] = _adapter().validate_json(files.read_bytes(files.join(folder, f"{task.name}.json")))
         missing = [task for task in tasks if task.name not in done]
         label = self.step.name if stage == "" else f"{self.step.name}/{stage}"
         noting = bits.Noting(make, self.noted)
@@ -205,7 +209,7 @@ class Job:
                         continue
                     receipt = outcome.result
                     with files.atomic_output(files.join(folder, f"{task.name}.json")) as out:
-                        out.write(orjson.dumps(_RECEIPT.dump_python(receipt, mode="json")))
+                        out.write(orjson.dumps(_adapter().dump_python(receipt, mode="json")))
                     done[task.name] = receipt
                     advance(1, rows=receipt.rows_in, quarantined=receipt.quarantined)
                     self.compare_bits()
