@@ -32,7 +32,7 @@ def inside(setting: Callable[..., T], shared: Path, base: str, **arguments: obje
         return setting(shared, base, Path(folder), **arguments)
 
 
-def told(mode: str, kind: str, found: list[Planted]) -> str:
+def summary(mode: str, kind: str, found: list[Planted]) -> str:
     """A row of the table."""
     precision = [each.precision for each in found]
     wins = sum(each.loss < each.random for each in found)
@@ -62,7 +62,7 @@ def main(shared: Path) -> None:
                 inside(influence.find_planted, shared, base, seed=seed, optimizer=optimizer, kind=kind)
                 for seed in range(pools)
             ]
-            print(told(optimizer, kind, planted), flush=True)
+            print(summary(optimizer, kind, planted), flush=True)
         halves = inside(
             influence.retrain_on_halves,
             shared,

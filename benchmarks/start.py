@@ -46,8 +46,8 @@ if __name__ == "__main__":
     for arguments in COMMANDS:
         spent(arguments)
         seconds = [spent(arguments) for _ in range(5)]
-        told = f"median {statistics.median(seconds):.2f} s of the processor, of 5 from {min(seconds):.2f} s"
-        print(f"curate {' '.join(arguments)}: {told}")
+        summary = f"median {statistics.median(seconds):.2f} s of the processor, of 5 from {min(seconds):.2f} s"
+        print(f"curate {' '.join(arguments)}: {summary}")
     subprocess.run([sys.executable, "-m", "curate.warm"], check=True)
     for _ in range(5):
         subprocess.run([sys.executable, "-c", WORKER], check=True)

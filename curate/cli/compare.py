@@ -4,7 +4,7 @@
     compared.same, compared.lines
 
 What depends on such a model may differ in the last bits of its numbers between kinds of processor (`curate.core.bits`).
-Such differences are told apart from others, with the largest of them. Everything else has to be equal.
+Such differences are listed apart from others, with the largest of them. Everything else has to be equal.
 """
 
 from __future__ import annotations
