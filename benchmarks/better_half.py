@@ -4,7 +4,7 @@
 
 For each seed, the documents of `hq_text` are dealt into three: some are held out, some are the reference that the
 scorers learn from, some go into the pool. The pool also has web pages as they come (English and German), chat and ads,
-and spoilt prose, all in pieces of a thousand characters, at most 20 of a document. Each scorer chooses half of the
+and corrupted prose, all in pieces of a thousand characters, at most 20 of a document. Each scorer chooses half of the
 pool's tokens. A 4-gram model and a small causal LM, both over the same byte-pair tokens, learn from that half, and the
 table has their perplexity per token on the held-out prose: the mean over the seeds, and the mean and standard
 deviation of its ratio to that of the random half. `good prose first` knows where each piece is from; no scorer can be
@@ -134,7 +134,7 @@ def preferences(run: Path, chance: np.random.Generator) -> dict[str, Numbers]:
 
 
 def choose(preference: Numbers, tokens: Numbers, budget: float, chance: np.random.Generator) -> list[int]:
-    """The pieces taken, in the order of the pool: by preference, equals by lot, up to the budget."""
+    """The pieces taken, in the order of the pool: by preference, equals in random order, up to the budget."""
     order = np.lexsort((chance.random(len(preference)), -preference))
     return sorted(order[np.cumsum(tokens[order]) <= budget].tolist())
 

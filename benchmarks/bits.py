@@ -2,7 +2,7 @@ r"""What bits that do not depend on a row's company cost, and how far apart thos
 
     python benchmarks/bits.py ../shared --rounds 5
 
-Each way of computing is a process of its own, as the libraries below torch are told when they start. The ways take
+Each way of computing is a process of its own, as torch reads its variables when it starts. The ways take
 turns, and seconds of the processor are counted, on one thread.
 """
 

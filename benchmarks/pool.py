@@ -1,4 +1,4 @@
-"""The mixed pool of `benchmarks/better_half.py`: good prose, web pages, chat and ads, spoilt prose, in equal pieces."""
+"""The mixed pool of `benchmarks/better_half.py`: good prose, web pages, chat and ads, corrupted prose, in pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import zstandard
 PIECE = 1000  # characters
 MOST = 20  # pieces of one document, so that no play or sermon decides what a part of the prose is like
 HELD_OUT, REFERENCE, GOOD = 400_000, 800_000, 900_000  # characters of hq_text
-WEB, CHAT, SPOILT = 800_000, 300_000, 300_000
+WEB, CHAT, CORRUPTED = 800_000, 300_000, 300_000
 
 
 def texts(data: Path, name: str) -> list[str]:
@@ -47,7 +47,7 @@ def take(documents: Sequence[str], characters: int, start: int = 0) -> tuple[lis
     return taken, len(documents)
 
 
-def spoil(text: str, chance: random.Random) -> str:
+def corrupt(text: str, chance: random.Random) -> str:
     """The words in another order, or a quarter of the sentences over and over."""
     if chance.random() < 0.5:
         words = text.split()
@@ -74,12 +74,12 @@ def make(data: Path, folder: Path, seed: int) -> None:
     for kind, name, characters in (
         ("web", "web_wet_trafilatura", WEB),
         ("chat", "lowq_webtext_nltk", CHAT),
-        ("spoilt", "hq_text_nc", SPOILT),
+        ("corrupted", "hq_text_nc", CORRUPTED),
     ):
         documents = texts(data, name)
         chance.shuffle(documents)
         found = take(documents, characters)[0]
-        rows += [{"text": spoil(text, chance) if kind == "spoilt" else text, "kind": kind} for text in found]
+        rows += [{"text": corrupt(text, chance) if kind == "corrupted" else text, "kind": kind} for text in found]
     chance.shuffle(rows)
     sample = chance.sample(rows, len(reference))
     labelled = [{"text": text, "label": 5} for text in reference]

@@ -82,7 +82,7 @@ def english(folder: Path, documents: list[str]) -> list[str]:
     return [text for text, name in zip(documents, found, strict=True) if name == "en"]
 
 
-def spoilt(good: list[str]) -> list[str]:
+def corrupted(good: list[str]) -> list[str]:
     chance = random.Random(0)
     made = [(shuffled_words if i % 2 else repeated_lines)(text, chance) for i, text in enumerate(good)]
     known = set(map(one_line, good))
@@ -131,15 +131,15 @@ def main() -> None:
     for size in (500, 2000):
         good, poor = pieces(documents, size), pieces(chat, size)
         classifier(f"prose / chat and ads, {size} characters", good, poor)
-        mixed = [*poor, *sample(spoilt(good), len(poor))]
-        classifier(f"prose / chat, ads and spoilt prose, {size} characters", good, mixed)
+        mixed = [*poor, *sample(corrupted(good), len(poor))]
+        classifier(f"prose / chat, ads and corrupted prose, {size} characters", good, mixed)
     helpful, essays = pieces(answers, 500), pieces(near_web, 500)
     raw, chatty = pieces(web, 500), pieces(chat, 500)
     classifier("Dolly's answers / chat and ads, 500 characters", helpful, chatty)
     classifier("Dolly's answers / raw web pages, 500 characters", helpful, raw)
     classifier("encyclopedia, news, essays / raw web pages, 500 char.", essays, raw)
-    every = [*raw, *chatty, *sample(spoilt(essays), 2000)]
-    classifier("these and Dolly's / raw web, chat, spoilt, 500 char.", [*essays, *helpful], every)
+    every = [*raw, *chatty, *sample(corrupted(essays), 2000)]
+    classifier("these and Dolly's / raw web, chat, corrupted, 500 char.", [*essays, *helpful], every)
 
     with tempfile.TemporaryDirectory() as place:
         for name, learnt in (

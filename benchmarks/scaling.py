@@ -58,7 +58,7 @@ steps:
                 root = Path(folder) / f"runs-{turn}-{workers}"
                 command = [sys.executable, "-m", "curate", "run", str(Path(folder) / "time" / "config.yaml")]
                 command += ["--root", str(root), "--workers", str(workers), "--progress", "json"]
-                # As many cores as workers: Arrow's own threads would lend a lone worker the second core.
+                # As many cores as workers: Arrow's own threads would give a lone worker the second core.
                 cores = set(sorted(os.sched_getaffinity(0))[:workers])
                 done = subprocess.run(
                     command,

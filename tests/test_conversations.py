@@ -143,12 +143,12 @@ def test_a_release_of_conversations_is_whole_and_loads(
 
 def test_the_story_of_a_conversation_is_told_with_its_turns(done: dict[str, Dataset]) -> None:
     pick = next(row for row in rows(done["picks"]) if row["keep"])
-    told = list(explain_row(list(done.values()), str(pick["id"])[:12]))
-    assert any(line.startswith("    user                                 Say ") for line in told)
+    explained = list(explain_row(list(done.values()), str(pick["id"])[:12]))
+    assert any(line.startswith("    user                                 Say ") for line in explained)
     assert any(
-        line.startswith("    assistant                            It is ") and "<email>" in line for line in told
+        line.startswith("    assistant                            It is ") and "<email>" in line for line in explained
     )
-    assert any(f"pick {pick['rank']} of 10 by" in line for line in told)
+    assert any(f"pick {pick['rank']} of 10 by" in line for line in explained)
     (table,) = done["raw"].quarantine()
     (line,) = [
         each for each in explain_row(list(done.values()), table.column("id")[0].as_py()) if "quarantined" in each

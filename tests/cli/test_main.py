@@ -57,10 +57,10 @@ def project(tmp_path: Path) -> Path:
 def test_a_run_says_where_every_record_went_and_its_release_verifies(project: Path) -> None:
     done = process("run", "small.yaml", "--workers", "1", folder=project)
     assert done.returncode == 0, done.stderr
-    told = [" ".join(line.split()) for line in done.stderr.splitlines()]
-    assert "3 records read" in told
-    assert "1 33.3 % dropped: exact-duplicate" in told
-    assert any(line.startswith("1 33.3 % kept: runs/small/out-") for line in told)
+    lines = [" ".join(line.split()) for line in done.stderr.splitlines()]
+    assert "3 records read" in lines
+    assert "1 33.3 % dropped: exact-duplicate" in lines
+    assert any(line.startswith("1 33.3 % kept: runs/small/out-") for line in lines)
     assert (project / "runs" / "small" / "report.html").exists()
     (release,) = (project / "runs" / "small").glob("out-*/release")
     fine = curate("verify", str(release), folder=project)
@@ -113,8 +113,8 @@ def test_a_run_can_be_looked_at_afterwards(project: Path) -> None:
     scores = next((project / "runs" / "small").glob("scores-*"))
     assert "gopher_quality_words" in curate("inspect", str(scores), folder=project).stdout
     (row,) = [json.loads(line)["id"] for line in [json.dumps({"id": i}) for i in _ids(scores)[2:3]]]
-    told = curate("explain", "runs/small", row[:12], folder=project).stdout
-    assert "from a.jsonl#2" in told and "dropped: gopher_quality_words" in told
+    output = curate("explain", "runs/small", row[:12], folder=project).stdout
+    assert "from a.jsonl#2" in output and "dropped: gopher_quality_words" in output
     assert curate("report", "runs/small", folder=project).stdout.strip() == "runs/small/report.html"
 
 
@@ -194,12 +194,12 @@ def test_an_interrupt_ends_with_130(project: Path) -> None:
             pipe = os.open(project / "d" / "manifest.json", os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)  # it has begun to read, and waits for more
-    _, told = run.communicate(timeout=60)
+    _, output = run.communicate(timeout=60)
     os.close(pipe)
-    assert run.returncode == 130 and "Traceback" not in told
+    assert run.returncode == 130 and "Traceback" not in output
 
 
 def test_help_teaches(project: Path) -> None:
-    told = process("--help", folder=project).stdout
+    output = process("--help", folder=project).stdout
     for command in ("run", "plan", "status", "report", "inspect", "explain", "verify"):
-        assert command in told
+        assert command in output

@@ -110,9 +110,9 @@ def test_a_run_that_goes_on_elsewhere_says_so_in_one_line(here: tuple[Path, str,
     more = text.replace("  kept:", "  again: {score: {from: docs, longer: {scorer: causal_lm, model: " + (
         text.split("model: ")[1].split("}")[0] + ", context: 128}}}\n  kept:"))  # fmt: skip
     lines = command(tmp_path, more, root=tmp_path / "root", **ELSEWHERE).stderr.splitlines()
-    (told,) = [line for line in lines if "last bits" in line]
-    assert told.startswith("again: its models computed on ") and f"MKL_ENABLE_INSTRUCTIONS={LIMIT}" in told
-    assert told.endswith("the last bits of their numbers may differ (they do not with --bits portable)")
+    (message,) = [line for line in lines if "last bits" in line]
+    assert message.startswith("again: its models computed on ") and f"MKL_ENABLE_INSTRUCTIONS={LIMIT}" in message
+    assert message.endswith("the last bits of their numbers may differ (they do not with --bits portable)")
     lines = command(tmp_path, text, root=tmp_path / "root").stderr.splitlines()
     assert lines and not [line for line in lines if "last bits" in line]
 
@@ -260,8 +260,8 @@ def test_what_other_settings_choose_kernels_is_part_of_a_kind_of_processor(monke
 def test_a_change_is_told_only_where_there_is_one() -> None:
     one, other = Bits("machine", "one", "2.13.0"), Bits("machine", "other", "2.13.0")
     assert bits.change([], [one]) == bits.change([one], []) == bits.change([one, other], [one]) == ""
-    told = "its models computed on other, torch 2.13.0, others on one, torch 2.13.0: the last bits of their numbers may differ"
-    assert bits.change([one], [one, other]) == bits.change([], [one, other]) == bits.change([one], [other]) == told
+    message = "its models computed on other, torch 2.13.0, others on one, torch 2.13.0: the last bits of their numbers may differ"
+    assert bits.change([one], [one, other]) == bits.change([], [one, other]) == bits.change([one], [other]) == message
     kinds = [Bits("machine", f"x86_64 {name}", "2.13.0") for name in ("Intel", "AMD")]
     assert bits.change(kinds[:1], kinds).endswith(" (they do not with --bits portable)")
 

@@ -115,7 +115,7 @@ def test_without_a_config_the_story_is_told_without_words(run: Path) -> None:
     assert not any("of which" in line for line in explain_row(list(outputs.values()), row))
 
 
-def told_of_picks(tmp_path: Path, row: str) -> str:
+def explained_picks(tmp_path: Path, row: str) -> str:
     """The story of a row of a pool of six, of which two were taken by their letters' nearness to a target."""
     docs = pool(tmp_path / "docs", chats("aaa", "xyz", "bbb", "ccc", "ab", "ba"), shards=2)
     aim = pool(tmp_path / "aim", chats("b", "a"), step="aim", columns={"task": ["x", "y"]})
@@ -135,26 +135,28 @@ def by_letters(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pick_is_told_with_its_rank_the_cut_its_example_and_the_rows_beside_it_that_were_not_taken(
     tmp_path: Path,
 ) -> None:
-    told = told_of_picks(tmp_path, "00004")
-    assert "picks (select): kept\n    pick 3 of 3 by near, score 0.707031; the last one taken has 0.707031\n" in told
-    assert '    for the task x, nearest to its example 00000 (aim.jsonl#0): "b"\n' in told
-    assert '    the best row not taken: 00005 (score 0.707031, not selected): "ba"\n' in told
-    assert told.endswith(
+    shown = explained_picks(tmp_path, "00004")
+    assert "picks (select): kept\n    pick 3 of 3 by near, score 0.707031; the last one taken has 0.707031\n" in shown
+    assert '    for the task x, nearest to its example 00000 (aim.jsonl#0): "b"\n' in shown
+    assert '    the best row not taken: 00005 (score 0.707031, not selected): "ba"\n' in shown
+    assert shown.endswith(
         'the nearest row not taken by vectors, cosine 0.9998: 00005 (score 0.707031, not selected): "ba"'
     )
 
 
 @pytest.mark.usefixtures("by_letters")
 def test_a_row_that_was_not_taken_is_told_with_those_that_were(tmp_path: Path) -> None:
-    told = told_of_picks(tmp_path, "00005")
-    assert "not among the 3 picks by near, score 0.707031; the last one taken has 0.707031, equal ones go by id" in told
-    assert '    the last row taken: 00004 (score 0.707031, pick 3): "ab"\n' in told
-    assert "the nearest row taken by vectors, cosine 0.9998: 00004" in told
+    shown = explained_picks(tmp_path, "00005")
+    assert (
+        "not among the 3 picks by near, score 0.707031; the last one taken has 0.707031, equal ones go by id" in shown
+    )
+    assert '    the last row taken: 00004 (score 0.707031, pick 3): "ab"\n' in shown
+    assert "the nearest row taken by vectors, cosine 0.9998: 00004" in shown
 
 
 @pytest.mark.usefixtures("by_letters")
 def test_a_row_without_a_feature_has_its_reason_and_no_neighbours(tmp_path: Path) -> None:
-    told = told_of_picks(tmp_path, "00001")
-    assert told.endswith(
+    shown = explained_picks(tmp_path, "00001")
+    assert shown.endswith(
         "dropped: no-letters\n    not among the 3 picks by near, no score; the last one taken has 0.707031"
     )

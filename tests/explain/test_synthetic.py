@@ -26,7 +26,7 @@ class Run:
     folder: Path
     outputs: dict[str, Dataset]
 
-    def told(self, row: object) -> list[str]:
+    def explain_lines(self, row: object) -> list[str]:
         """The story of a row."""
         return list(explain_row(list(self.outputs.values()), str(row), str(self.folder / RUN / RESOLVED)))
 
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_a_made_row_is_told_with_who_made_it_the_prompt_and_the_answer(run: Run) -> None:
     row = rows(run.outputs["para"])[0]
-    lines = run.told(row["id"])
+    lines = run.explain_lines(row["id"])
     assert "    made by the recipe paraphrase: sample 0, finish stop" in lines
     assert f"    answered by m, request {row['request']}" in lines
     (asked,) = [line for line in lines if line.startswith("        asked: ")]
@@ -55,7 +55,7 @@ def test_a_made_row_is_told_with_who_made_it_the_prompt_and_the_answer(run: Run)
 def test_the_chain_goes_back_to_the_file_that_was_read(run: Run) -> None:
     row = rows(run.outputs["again"])[0]
     (parent,) = row["parents"]  # type: ignore[misc]
-    lines = run.told(row["id"])
+    lines = run.explain_lines(row["id"])
     at = next(i for i, line in enumerate(lines) if line.startswith("    parent"))
     said = {str(each["id"]): str(each["text"]) for each in rows(run.outputs["para"])}
     shard = run.outputs["para"].shards[0].name
@@ -66,23 +66,23 @@ def test_the_chain_goes_back_to_the_file_that_was_read(run: Run) -> None:
 
 
 def test_a_row_made_out_of_nothing_says_so(run: Run) -> None:
-    lines = run.told(rows(run.outputs["born"])[0]["id"])
+    lines = run.explain_lines(rows(run.outputs["born"])[0]["id"])
     assert "    it has no parents: it was made of nothing but its recipe" in lines
 
 
 def test_what_became_of_a_row_that_went_in_is_told(run: Run) -> None:
-    refused, formless = run.told(run.seed(min(REFUSED))), run.told(run.seed(min(FORMLESS)))
+    refused, formless = run.explain_lines(run.seed(min(REFUSED))), run.explain_lines(run.seed(min(FORMLESS)))
     assert refused[-1] == 'para (synthesize): rejected: refusal: "I\'m sorry, but I cannot help with that."'
     assert formless[-1].startswith("para (synthesize): rejected: form: ")
-    assert run.told(run.seed(min(GIVEN_BACK)))[-1].startswith("para (synthesize): rejected: too-near: ")
-    assert run.told(run.seed(HTTP_400))[-1].startswith("para (synthesize): failed: http-400: ")
+    assert run.explain_lines(run.seed(min(GIVEN_BACK)))[-1].startswith("para (synthesize): rejected: too-near: ")
+    assert run.explain_lines(run.seed(HTTP_400))[-1].startswith("para (synthesize): failed: http-400: ")
 
 
 def test_an_accepted_row_is_told_with_the_rows_made_of_it(run: Run) -> None:
     made = rows(run.outputs["made"])
     label = rows(run.outputs["labels"])[3]["id"]
     own = [str(row["id"]) for row in made if row["parents"] == [label]]
-    lines = run.told(label)
+    lines = run.explain_lines(label)
     at = lines.index(f"made (synthesize): accepted: {len(own)} rows made of it")
     assert [line.strip() for line in lines[at + 1 : at + 1 + min(10, len(own))]] == own[:10]
 
@@ -90,25 +90,25 @@ def test_an_accepted_row_is_told_with_the_rows_made_of_it(run: Run) -> None:
 def test_what_was_not_taken_of_an_accepted_row_is_told(run: Run) -> None:
     outcome = next(each for each in outcomes(run.outputs["para"]) if each["dropped"])
     (first, *_) = outcome["dropped"]  # type: ignore[misc]
-    lines = run.told(outcome["id"])
+    lines = run.explain_lines(outcome["id"])
     assert f'    not taken, {first["reason"]}: "{first["text"]}"' in lines
 
 
 def test_a_row_that_is_in_no_dataset_but_went_into_a_step_is_told(run: Run) -> None:
     outcome, _ = outcomes(run.outputs["born"])
     made = rows(run.outputs["born"])[0]["id"]
-    assert run.told(str(outcome["id"])[:12]) == [
+    assert run.explain_lines(str(outcome["id"])[:12]) == [
         f"row {outcome['id']}",
         "born (synthesize): accepted: 1 row made of it",
         f"    {made}",
     ]
     with pytest.raises(ConfigError, match="no row has an id that begins with 'f00d'"):
-        run.told("f00d")
+        run.explain_lines("f00d")
 
 
 def test_explaining_writes_nothing(run: Run) -> None:
     before = tree(run.folder)
-    run.told(rows(run.outputs["again"])[0]["id"])
+    run.explain_lines(rows(run.outputs["again"])[0]["id"])
     assert tree(run.folder) == before
 
 
@@ -121,6 +121,6 @@ def test_answers_are_found_in_the_ledgers_that_the_config_names_or_are_said_to_b
     shutil.rmtree(tmp_path / RUN / "ledger")
     replayed = Run(tmp_path, again)
     row = rows(again["para"])[0]["id"]
-    assert any(line.startswith('        answered: "1. Tell me now') for line in replayed.told(row))
+    assert any(line.startswith('        answered: "1. Tell me now') for line in replayed.explain_lines(row))
     shutil.rmtree(tmp_path / "recorded")
-    assert "        its answer is not in the ledger of this run" in replayed.told(row)
+    assert "        its answer is not in the ledger of this run" in replayed.explain_lines(row)

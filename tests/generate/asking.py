@@ -97,7 +97,7 @@ def saying(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *told: object) -> None:
+        def log_message(self, *parts: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

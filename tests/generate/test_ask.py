@@ -253,10 +253,10 @@ def test_a_row_that_the_budget_does_not_cover_is_skipped_and_not_sent(tmp_path: 
     requests = questions(20)
     budget = BudgetServer(Caps(usd=0.02), {})
     with serve(prices={"small": ("1.5", "60")}) as server, serve_budget(budget, "127.0.0.1") as address:
-        dear = endpoints(server.url, price=Price(1_500_000, 1_500_000, 60_000_000))
+        expensive = endpoints(server.url, price=Price(1_500_000, 1_500_000, 60_000_000))
 
         async def main() -> Outcomes:
-            async with asking(path, dear, address=address) as ask:
+            async with asking(path, expensive, address=address) as ask:
                 return await asyncio.gather(*map(ask, requests), return_exceptions=True)
 
         found = asyncio.run(main())

@@ -94,7 +94,7 @@ def test_what_is_spent_and_lent_never_passes_a_cap_and_all_that_can_be_answered_
             spent[model] = spent[model].plus(used)
             budget.give(worker.loan, model, used, rest)
         elif move == "leave":
-            for each in MODELS:  # some of what it spent it never told
+            for each in MODELS:  # some of what it spent it never events
                 used = part(worker.held[each], share)
                 worker.ledger[each] = worker.ledger[each].plus(used)
                 spent[each] = spent[each].plus(used)
@@ -155,27 +155,27 @@ NEED = Amount(100, 10, 1)
 
 def test_a_worker_waits_until_another_has_settled(tmp_path: Path) -> None:
     async def main(address: Address) -> list[str]:
-        told: list[str] = []
+        events: list[str] = []
         first = await BudgetClient.open(address, ledger(tmp_path, "a"))
         second = await BudgetClient.open(address, ledger(tmp_path, "b"))
         assert await first.reserve("small", NEED)
 
         async def other() -> None:
             assert await second.reserve("small", NEED)
-            told.append("the other has it")
+            events.append("the other has it")
 
         waiting = asyncio.create_task(other())
         # Once the first can draw nothing more, what it asks says that the second is heard and waits.
         assert not await asyncio.wait_for(first.reserve("small", Amount(100, 1000, 1)), 10)
         assert not waiting.done()
-        told.append("the first settles")
+        events.append("the first settles")
         first.settle("small", NEED, Amount(10, 1, 1))
         await asyncio.wait_for(waiting, 10)
         second.settle("small", NEED, NEED)
         assert not await second.reserve("small", NEED)
         await first.close()
         await second.close()
-        return told
+        return events
 
     budget = BudgetServer(Caps(tokens=11, requests=10), {})
     with serve_budget(budget, "127.0.0.1") as address:
@@ -232,7 +232,7 @@ def test_a_worker_that_dies_has_spent_what_its_ledger_says(tmp_path: Path) -> No
             assert await dying.reserve("small", NEED)
             await book.begin(Attempt(id, chat(id).key, "small", NEED))
         await book.settle("a1", "settled", Amount(40, 4, 1))
-        dying._writer.transport.abort()  # nothing was told, nothing was given back
+        dying._writer.transport.abort()  # nothing was events, nothing was given back
         rest = Amount(0, 86, 1)
         got = await asyncio.wait_for(other.reserve("small", rest), 10)
         assert got

@@ -97,8 +97,8 @@ def identity(endpoint: dict[str, Plain]) -> object:
 def test_what_changes_the_answers_bears_identity_and_nothing_else_does() -> None:
     assert all(identity(each) != identity({}) for each in BEARS)
     assert all(identity(each) == identity({}) for each in BEARS_NOT)
-    told = {name for each in [*BEARS, *BEARS_NOT] for name in each} | {"servers"}
-    assert told == set(type(read_endpoints(named()).by_name["large"]).model_fields)
+    keys = {name for each in [*BEARS, *BEARS_NOT] for name in each} | {"servers"}
+    assert keys == set(type(read_endpoints(named()).by_name["large"]).model_fields)
 
 
 @pytest.mark.parametrize(

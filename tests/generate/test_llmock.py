@@ -82,6 +82,6 @@ def test_every_answer_comes_and_the_client_is_found_to_behave(
     completions = asyncio.run(main())
     assert all(each.text and each.usage.completion for each in completions)
     assert states(tmp_path / "x.sqlite").count("settled") == 12
-    # Whether Retry-After was obeyed, what cannot succeed was left alone, and no cut answer was taken for a whole one.
+    # Whether Retry-After was respected, what cannot succeed was left alone, and no cut answer was taken for a whole one.
     verdict = fetch(f"{server}/_llmock/verdict")
     assert verdict["errors"] == 0, verdict["findings"]

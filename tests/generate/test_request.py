@@ -52,11 +52,11 @@ requests = st.builds(
 def test_two_requests_have_one_key_if_and_only_if_all_that_changes_the_answer_is_the_same(
     a: Request, b: Request
 ) -> None:
-    def told(each: Request) -> list[object]:
+    def fields(each: Request) -> list[object]:
         body = orjson.dumps(dict(each.body), option=orjson.OPT_SORT_KEYS)
         return [each.endpoint, each.model, each.revision, each.kind, body, each.sample]
 
-    assert (a.key == b.key) == (told(a) == told(b))
+    assert (a.key == b.key) == (fields(a) == fields(b))
 
 
 @given(requests, st.randoms())

@@ -100,8 +100,8 @@ steps:
   kept: {{filter: {{from: scores, rules: [{{column: gopher_quality_words, at_least: 50}}]}}}}
   out: {{release: {{from: [docs, kept], license: cc0-1.0}}}}
 """)
-    told = submitted(tmp_path, head, "score_pretraining.py", config)
-    assert "60 records read" in told
+    output = submitted(tmp_path, head, "score_pretraining.py", config)
+    assert "60 records read" in output
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")
 
 
@@ -120,8 +120,8 @@ steps:
   picks: {{select: {{from: [pool, lengths], budget: 6, random: {{seed: 2}}}}}}
   out: {{release: {{from: [pool, lengths, picks], license: cc0-1.0}}}}
 """)
-    told = submitted(tmp_path, head, "select_instructions.py", config)
-    assert "6   10.0 %  picks, by random" in told
+    output = submitted(tmp_path, head, "select_instructions.py", config)
+    assert "6   10.0 %  picks, by random" in output
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")
 
 
@@ -138,8 +138,8 @@ steps:
   seeds: {{read: {{path: {tmp_path}/in.jsonl, shard_bytes: 700}}}}
   made: {{synthesize: {{from: seeds, recipe: paraphrase, model: large}}}}
 """)
-        told = submitted(tmp_path, head, "synthesize.py", config)
-    assert "40" in told and "accepted" in told
+        output = submitted(tmp_path, head, "synthesize.py", config)
+    assert "40" in output and "accepted" in output
     ledgers = {"ledger"}
     one, other = (tree(tmp_path / name) for name in ("ray", "local"))
     assert {k: v for k, v in one.items() if not ledgers & set(Path(k).parts)} == {

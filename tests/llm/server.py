@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the OpenAI API, misbehaves when told to, and keeps its own bill.
+"""A server on loopback that speaks the OpenAI API, misbehaves on request, and keeps its own bill.
 
 with serve(answer=lambda body: "Yes.", faults=Faults.all(0.02), prices={"small": ("0.15", "0.60")}) as server:
     client = AsyncOpenAI(base_url=server.url, api_key="none", max_retries=0)

@@ -226,6 +226,6 @@ def test_where_torch_was_used_first_it_is_said_once_and_the_bits_still_do_not_de
         [sys.executable, "-c", USED_FIRST.replace("{model!r}", repr(f"{shared}/models/tiny-llama"))],
         env=environment, capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
-    *losses, told = done.stdout.splitlines()
+    *losses, warning = done.stdout.splitlines()
     assert len(losses) == 3 and len(set(losses)) == 1
-    assert told == "['torch was used before curate loaded a mo']"
+    assert warning == "['torch was used before curate loaded a mo']"

@@ -177,10 +177,10 @@ def test_near_copies_are_near_and_kept_pages_are_not(out: Path) -> None:
 
 
 def test_mojibake_can_be_undone_by_reading_it_as_it_was_written(out: Path) -> None:
-    spoilt = [row["text"] or "" for row in pool_rows(out) if row["flaw"] == "mojibake"]
-    mended = [text.encode("latin-1").decode("utf-8") for text in spoilt]
-    assert all("Â\u00a0" in text for text in spoilt)
-    assert not any("Â" in text for text in mended)
+    garbled = [row["text"] or "" for row in pool_rows(out) if row["flaw"] == "mojibake"]
+    decoded = [text.encode("latin-1").decode("utf-8") for text in garbled]
+    assert all("Â\u00a0" in text for text in garbled)
+    assert not any("Â" in text for text in decoded)
 
 
 def test_urls_are_unique_and_belong_to_nobody(out: Path) -> None:

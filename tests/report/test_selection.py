@@ -189,7 +189,7 @@ def test_copies_and_near_copies_within_a_pick_are_found(made: Run, found: Select
 
 
 def test_examples_that_stand_in_the_pool_are_counted(made: Run, found: Selection) -> None:
-    (told,) = found.picks[0].contamination
+    (reported,) = found.picks[0].contamination
 
     def runs(conversation: Conversation) -> set[tuple[str, ...]]:
         said = words(conversation)
@@ -199,13 +199,13 @@ def test_examples_that_stand_in_the_pool_are_counted(made: Run, found: Selection
     for places, index in ((made.conversations, 0), (taken, 1)):
         asked = {tuple(words(each, "question")) for each in places}
         shared = set().union(*map(runs, places))
-        assert told.questions[index] == sum(tuple(words(each, "question")) in asked for each in made.target)
-        assert told.runs[index] == sum(bool(runs(each) & shared) for each in made.target)
-    assert told.target == "bbh"
-    assert told.examples == 25
-    assert told.questions == (1, 1)
-    assert told.runs == (3, 2)
-    first = told.shown[0]
+        assert reported.questions[index] == sum(tuple(words(each, "question")) in asked for each in made.target)
+        assert reported.runs[index] == sum(bool(runs(each) & shared) for each in made.target)
+    assert reported.target == "bbh"
+    assert reported.examples == 25
+    assert reported.questions == (1, 1)
+    assert reported.runs == (3, 2)
+    first = reported.shown[0]
     assert (first.one.row.id, first.other.row.id) == ("00000", "00003")  # an example of the pick first
 
 
@@ -282,9 +282,9 @@ def test_the_page_tells_each_figure_once_more(made: Run, found: Selection) -> No
 
 def test_a_selection_decides_of_the_run(made: Run) -> None:
     page = build_report("demo", made.outputs)
-    told = funnel(page)
-    assert told["read"] == 360 == sum(rows for name, rows in told.items() if name != "read")
-    assert told["kept"] == 90
+    reported = funnel(page)
+    assert reported["read"] == 360 == sum(rows for name, rows in reported.items() if name != "read")
+    assert reported["kept"] == 90
     assert "Of 360 records, 90 (25.0 %) were kept; 270 were not selected." in Page(page).text
 
 

@@ -74,12 +74,14 @@ def answer(body: dict[str, object]) -> str:
         return f"1. {text}\n2. {text}\n3. {text}"
     same = place in ALIKE
     words = [word.strip("?.") for word in text.split()[1:7]]
-    told = [" ".join(words[: 2 + i]) for i in range(3)]
-    return "\n".join(f"{i + 1}. Tell me now {told[0 if same else i]} please, {'0' if same else i}" for i in range(3))
+    reported = [" ".join(words[: 2 + i]) for i in range(3)]
+    return "\n".join(
+        f"{i + 1}. Tell me now {reported[0 if same else i]} please, {'0' if same else i}" for i in range(3)
+    )
 
 
 def made_run(folder: Path, *, more: str = "") -> dict[str, Dataset]:
-    """A run with rows of every fate, under `folder/made`."""
+    """A run with rows of every outcome, under `folder/made`."""
     (folder / "born.yaml").write_text(BORN)
     faults = Faults(refused=SEEDS[HTTP_400])
     with serve(answer=answer, faults=faults, prices={"m": ("0.15", "0.60")}) as server:
@@ -124,15 +126,15 @@ def test_every_row_that_went_in_has_a_line_and_the_lines_add_up(outputs: dict[st
 
 def test_the_lines_are_those_of_the_fates(outputs: dict[str, Dataset]) -> None:
     for name in ("para", "again", "made", "born"):
-        told, rows = Outcomes.of(outputs[name].manifest), outcomes(outputs[name])
-        assert told.adds_up()
-        assert told.rows == len(rows)
-        assert told.accepted == sum(each["fate"] == "accepted" for each in rows)
-        assert told.rejected == Counter(each["reason"] for each in rows if each["fate"] == "rejected")
-        assert told.failed == Counter(each["reason"] for each in rows if each["fate"] == "failed")
-        assert told.made == outputs[name].rows == sum(int(str(each["rows"])) for each in rows)
+        reported, rows = Outcomes.of(outputs[name].manifest), outcomes(outputs[name])
+        assert reported.adds_up()
+        assert reported.rows == len(rows)
+        assert reported.accepted == sum(each["fate"] == "accepted" for each in rows)
+        assert reported.rejected == Counter(each["reason"] for each in rows if each["fate"] == "rejected")
+        assert reported.failed == Counter(each["reason"] for each in rows if each["fate"] == "failed")
+        assert reported.made == outputs[name].rows == sum(int(str(each["rows"])) for each in rows)
         filtered = Counter(some["reason"] for each in rows for some in each["dropped"])  # type: ignore[attr-defined]
-        assert told.filtered == filtered
+        assert reported.filtered == filtered
 
 
 def test_rows_out_of_nothing_are_prompts(outputs: dict[str, Dataset]) -> None:
@@ -143,10 +145,10 @@ def test_rows_out_of_nothing_are_prompts(outputs: dict[str, Dataset]) -> None:
 
 def test_the_funnel_of_a_release_of_made_rows_begins_with_what_was_made(outputs: dict[str, Dataset]) -> None:
     made, out = outputs["made"], outputs["out"]
-    told = funnel(out, out.ancestors())
-    assert told.made and told.adds_up()
-    assert told.records == made.rows
-    assert told.kept == out.rows and told.dropped == {"too-short": made.rows - out.rows}
+    reported = funnel(out, out.ancestors())
+    assert reported.made and reported.adds_up()
+    assert reported.records == made.rows
+    assert reported.kept == out.rows and reported.dropped == {"too-short": made.rows - out.rows}
     assert 0 < out.rows < made.rows
     head, dropped, kept = block(summary_lines(outputs), "rows made")
     assert head == f"{made.rows} rows made"
@@ -174,8 +176,8 @@ def test_rows_that_were_left_out_or_given_up_are_counted_too(
         absent=absent,
         failed=(Failure("part-00001.parquet", lost, "killed"),),
     )
-    told = Outcomes.of(manifest)
-    assert told.adds_up()
+    reported = Outcomes.of(manifest)
+    assert reported.adds_up()
     lines = block(summary_lines({"para": Dataset("", manifest)}), "went into para")
     assert sum(int(line.split()[0].replace(",", "")) for line in lines[1:-1]) == manifest.rows_in
-    assert not dataclasses.replace(told, accepted=accepted + 1).adds_up()
+    assert not dataclasses.replace(reported, accepted=accepted + 1).adds_up()

@@ -78,9 +78,9 @@ def test_the_bar_on_the_page_adds_up_too(page: str) -> None:
 
 def test_rows_by_label_and_rows_of_one_input_row(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
     made = rows(outputs["made"])
-    told = found["made"].labels
-    assert told is not None
-    assert {each.value: each.kept for each in told.values} == Counter(row["label"] for row in made)
+    reported = found["made"].labels
+    assert reported is not None
+    assert {each.value: each.kept for each in reported.values} == Counter(row["label"] for row in made)
     assert found["para"].labels is None and found["made"].answered is None
     each = [int(str(row["rows"])) for row in outcomes(outputs["para"]) if row["fate"] == "accepted"]
     facts = dict(found["para"].facts)
@@ -105,9 +105,9 @@ def test_coverage_is_that_of_the_rows(found: dict[str, Synthesized], outputs: di
 
 def test_attributes_that_are_no_object_of_strings_are_passed_over(tmp_path: Path) -> None:
     texts = ['{"a": "x", "b": 3}', "[1]", "no json", None, '{"a": "y"}', '{"a": "x"}']
-    (told,) = coverage(dataset(tmp_path / "made", {"attributes": texts}), [])
-    assert (told.label, told.attribute, told.values, told.rows) == ("", "a", 2, 3)
-    assert (told.least.value, told.least.rows, told.most.value, told.most.rows) == ("y", 1, "x", 2)
+    (reported,) = coverage(dataset(tmp_path / "made", {"attributes": texts}), [])
+    assert (reported.label, reported.attribute, reported.values, reported.rows) == ("", "a", 2, 3)
+    assert (reported.least.value, reported.least.rows, reported.most.value, reported.most.rows) == ("y", 1, "x", 2)
 
 
 def test_made_rows_stand_beside_their_own_parents(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
@@ -128,13 +128,13 @@ def test_made_rows_stand_beside_their_own_parents(found: dict[str, Synthesized],
 def test_what_was_not_taken_is_shown_with_its_reason(
     found: dict[str, Synthesized], outputs: dict[str, Dataset]
 ) -> None:
-    told = {(each.what, each.reason): each for each in found["para"].lost}
+    reported = {(each.what, each.reason): each for each in found["para"].lost}
     dropped = [(row["id"], some) for row in outcomes(outputs["para"]) for some in row["dropped"]]  # type: ignore[attr-defined]
-    repeated = told["filtered", "repeated"]
+    repeated = reported["filtered", "repeated"]
     assert repeated.count == sum(some["reason"] == "repeated" for _, some in dropped)
     assert {(row.id, row.text) for row in repeated.rows} <= {(key, some["text"]) for key, some in dropped}
-    assert [row.text for row in told["rejected", "refusal"].rows] == ["I'm sorry, but I cannot help with that."] * 2
-    assert told["failed", "http-400"].count == 1
+    assert [row.text for row in reported["rejected", "refusal"].rows] == ["I'm sorry, but I cannot help with that."] * 2
+    assert reported["failed", "http-400"].count == 1
 
 
 def test_lengths_are_the_words_of_the_rows(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
@@ -148,16 +148,16 @@ def test_lengths_are_the_words_of_the_rows(found: dict[str, Synthesized], output
 
 
 def test_the_page_begins_with_what_was_made_and_adds_up(page: str, outputs: dict[str, Dataset]) -> None:
-    told = funnel(page)
+    reported = funnel(page)
     made = outputs["made"].rows
-    assert told["made"] == made == sum(n for name, n in told.items() if name != "made")
+    assert reported["made"] == made == sum(n for name, n in reported.items() if name != "made")
     assert Page(page).text.count(f"Of {made} made rows, {outputs['out'].rows} (") == 1
 
 
 def test_a_run_that_ends_with_made_rows_tells_their_funnel(outputs: dict[str, Dataset]) -> None:
     names = ("seeds", "labels", "heldout", "made")
-    told = funnel(build_report("demo", {name: outputs[name] for name in names}))
-    assert told == {"made": outputs["made"].rows, "kept": outputs["made"].rows}
+    reported = funnel(build_report("demo", {name: outputs[name] for name in names}))
+    assert reported == {"made": outputs["made"].rows, "kept": outputs["made"].rows}
 
 
 def test_what_a_verify_step_found_is_among_the_scores(page: str) -> None:
@@ -197,9 +197,9 @@ def student(folder: Path) -> Dataset:
 
 
 def test_students_have_a_line_each_with_its_interval(outputs: dict[str, Dataset], tmp_path: Path) -> None:
-    (told,) = students({"student": student(tmp_path)})
-    assert [each.accuracy for each in told.rows] == ["70.0 %", "82.5 %"]
-    assert [each.gain for each in told.rows] == ["", "+12.5 (+5.0 to +20.0)"]
+    (reported,) = students({"student": student(tmp_path)})
+    assert [each.accuracy for each in reported.rows] == ["70.0 %", "82.5 %"]
+    assert [each.gain for each in reported.rows] == ["", "+12.5 (+5.0 to +20.0)"]
     page = build_report("demo", {"student": student(tmp_path / "alone"), **outputs})
     part = section(page, "synthesis")
     assert part.count('<circle class="interval"') == part.count('<line class="interval"') == 2

@@ -74,8 +74,8 @@ def test_the_trained_model_scores_good_text_above_poor_text(tmp_path: Path, good
 
 
 def test_a_word_that_looks_like_a_label_does_not_become_one(tmp_path: Path, good: list[str], poor: list[str]) -> None:
-    spoilt = [f"{text} __label__spam" for text in poor[:60]]
-    trained = train_fasttext(good[:60], spoilt, str(tmp_path), **SMALL)
+    mislabelled = [f"{text} __label__spam" for text in poor[:60]]
+    trained = train_fasttext(good[:60], mislabelled, str(tmp_path), **SMALL)
     assert quality(model=trained.model, label="lq")(TextBatch.of(poor[:1]))[""][0].as_py() > 0
     with pytest.raises(ConfigError, match="no label 'spam'"):
         quality(model=trained.model, label="spam")

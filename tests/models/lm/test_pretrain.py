@@ -94,7 +94,7 @@ def test_the_cards_loss_is_what_the_scorer_finds(tmp_path: Path, texts: Texts) -
     score = causal_lm(model=trained.model, stride=32)(TextBatch.of(list(everything)))
     loss, tokens, bits = (score[key].to_pylist() for key in ("loss", "tokens", ""))
     held = trained.card["held_out"]
-    # Which texts are held out is not told: the ones whose sizes and losses add up to what the card says.
+    # The held-out texts are those whose sizes and losses add up to what the card says.
     chosen = [i for i, text in enumerate(everything) if _held_out(text)]
     assert sum(tokens[i] for i in chosen) == held["measured_tokens"]
     total = sum(loss[i] * tokens[i] for i in chosen)

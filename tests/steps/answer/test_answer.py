@@ -62,7 +62,7 @@ def answered(
 
 
 def said(chat: ChatModel, asked: Conversation, most: int) -> str:
-    """The likeliest token, and again, by one pass over the whole text for each: no cache, batch or padding."""
+    """The token with the top logprob, and again, by one pass over the whole text for each: no cache, batch or padding."""
     ids = chat.encode.prompt(asked)
     assert not isinstance(ids, Refused)
     text = torch.from_numpy(ids.astype(np.int64))[None]

@@ -324,8 +324,8 @@ def test_any_conversation_that_is_written_as_turns_reads_back_the_same(chats: li
     parts: list[Row] = [
         {"messages": [{"role": r, "content": [{"type": "text", "text": c}]} for r, c in chat]} for chat in chats
     ]
-    told: list[Row] = [{"prompt": [turn._asdict() for turn in chat]} for chat in chats]
-    for form in (messages, sharegpt, parts, told):
+    typed: list[Row] = [{"prompt": [turn._asdict() for turn in chat]} for chat in chats]
+    for form in (messages, sharegpt, parts, typed):
         assert Found(jsonl(form)).conversations == chats
         assert Found(parquet(pa.Table.from_pylist(form)), "a.parquet").conversations == chats
     as_text = [{name: orjson.dumps(value).decode() for name, value in row.items()} for row in messages]

@@ -170,13 +170,13 @@ def test_a_run_that_asked_one_model_alone_is_a_clear_error(tmp_path: Path) -> No
 
 def test_wrong_names_are_clear_errors(explored: tuple[Path, dict[str, int]]) -> None:
     run, _ = explored
-    for args, told in (
+    for args, message in (
         (["answer", "--reference", "right"], "no step 'answer'; did you mean 'answers'?"),
         (["rows", "--reference", "right"], "rows is a read step; name a synthesize step"),
         (["answers", "--reference", "rigth"], "no such column in what answers reads; did you mean 'right'?"),
     ):
         found = CliRunner().invoke(app, ["frontier", str(run), *args])
-        assert isinstance(found.exception, ConfigError) and told in str(found.exception)
+        assert isinstance(found.exception, ConfigError) and message in str(found.exception)
 
 
 @pytest.mark.parametrize(

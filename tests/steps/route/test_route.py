@@ -71,8 +71,8 @@ def test_the_details_say_how_well_the_router_tells_the_prompts_apart(tmp_path: P
     details = routed(tmp_path, prompts()).manifest.details
     assert details["graded"] == details["learnt"] == 80 and details["good"] == 0.5
     assert details["share"] == 0.3 and 0 < float(str(details["threshold"])) < 1
-    told = details["auroc"]
-    assert isinstance(told, dict) and 0.9 < float(str(told["low"])) <= float(str(told["value"])) <= 1.0
+    auroc = details["auroc"]
+    assert isinstance(auroc, dict) and 0.9 < float(str(auroc["low"])) <= float(str(auroc["value"])) <= 1.0
 
 
 @pytest.mark.slow
@@ -174,9 +174,9 @@ def test_on_questions_of_mmlu_the_details_are_what_ungraded_questions_show(tmp_p
     chance = np.array([float(str(row["chance"])) for row in rows(out)])
     truth = np.array([bool(row["mixtral_correct"]) for row in every])
     unseen = auroc_interval(chance[1::2], truth[1::2])
-    told = out.manifest.details["auroc"]
-    assert isinstance(told, dict)
-    assert float(str(told["low"])) < unseen.value < float(str(told["high"]))
+    auroc = out.manifest.details["auroc"]
+    assert isinstance(auroc, dict)
+    assert float(str(auroc["low"])) < unseen.value < float(str(auroc["high"]))
 
 
 def test_two_synthesize_steps_share_the_rows_as_the_router_says(tmp_path: Path) -> None:
@@ -191,15 +191,15 @@ def test_two_synthesize_steps_share_the_rows_as_the_router_says(tmp_path: Path) 
             pipeline(tmp_path, prompts(), GRADED)
             + f"""
   cheap: {{synthesize: {{from: [prompts, routed], where: {{to: small}}, recipe: distill, model: small}}}}
-  dear: {{synthesize: {{from: [prompts, routed], where: {{to: large}}, recipe: distill, model: large}}}}
+  expensive: {{synthesize: {{from: [prompts, routed], where: {{to: large}}, recipe: distill, model: large}}}}
 endpoints: {{small: {{url: "{server.url}", model: s}}, large: {{url: "{server.url}", model: l}}}}
 """
         )
         out = run_yaml(tmp_path / "runs", text)
-    assert (out["cheap"].rows, out["dear"].rows) == (84, 36)
-    assert out["cheap"].manifest.absent == 36 and out["dear"].manifest.absent == 84
+    assert (out["cheap"].rows, out["expensive"].rows) == (84, 36)
+    assert out["cheap"].manifest.absent == 36 and out["expensive"].manifest.absent == 84
     sent = {row["id"]: row["to"] for row in rows(out["routed"])}
-    assert {sent[str(row["parents"][0])] for row in rows(out["dear"])} == {"large"}  # type: ignore[index]
+    assert {sent[str(row["parents"][0])] for row in rows(out["expensive"])} == {"large"}  # type: ignore[index]
     assert len(asked["s"]) == 84 and len(asked["l"]) == 36 and not asked["s"] & asked["l"]
 
 

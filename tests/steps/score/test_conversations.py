@@ -104,8 +104,8 @@ def test_explain_reads_the_part_of_the_conversation_that_was_scored(shared: Path
     path.write_text(
         f"name: x\nsteps: {{pool: {{read: {{path: x}}}}, step: {{score: {{from: pool, step: {entry}}}}}}}\n"
     )
-    told = "\n".join(explain_row([data, out], "00000", str(path)))
-    assert '"Der"' in told and '"It"' not in told and '"not"' not in told
+    explained = "\n".join(explain_row([data, out], "00000", str(path)))
+    assert '"Der"' in explained and '"It"' not in explained and '"not"' not in explained
 
 
 @pytest.mark.slow

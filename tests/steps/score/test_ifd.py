@@ -174,10 +174,10 @@ def test_an_answer_that_the_context_cuts_is_scored_as_far_as_it_reaches(folder: 
 
 
 def test_a_question_that_helps_lowers_both_scores(folder: str) -> None:
-    told = (Turn("user", "Repeat: purple gardens sleep loudly"), Turn("assistant", "purple gardens sleep loudly"))
+    repeated = (Turn("user", "Repeat: purple gardens sleep loudly"), Turn("assistant", "purple gardens sleep loudly"))
     other = (Turn("user", "What is the capital of France?"), Turn("assistant", "purple gardens sleep loudly"))
     for name in ("ifd_loss", "ifd_ppl"):
-        helped, not_helped = scores(name, folder, [told, other])
+        helped, not_helped = scores(name, folder, [repeated, other])
         assert helped[""] < not_helped[""]
 
 

@@ -102,5 +102,5 @@ steps:
     )
     (row,) = rows(outputs["scores"])
     assert row["head"] > 0.5
-    told = "\n".join(explain_row(list(outputs.values()), str(row["id"]), str(tmp_path / "titles" / "config.yaml")))
-    assert '"river"' in told and '"casino"' not in told and "not known" not in told
+    explained = "\n".join(explain_row(list(outputs.values()), str(row["id"]), str(tmp_path / "titles" / "config.yaml")))
+    assert '"river"' in explained and '"casino"' not in explained and "not known" not in explained

@@ -23,7 +23,7 @@ def selected(
     resources: Resources | None = None,
     **config: object,
 ) -> Dataset:
-    """The output of a `select` step over a pool with what lies beside it; `others` are what the selector names."""
+    """The output of a `select` step over a pool with its attributes; `others` are what the selector names."""
     known = {**{f"beside{i}": data for i, data in enumerate(source)}, **(others or {})}
     parsed = parse({"from": [f"beside{i}" for i in range(len(source))], **config}, ("steps", "picks", "select"))
     roles = {role: known[name] for role, name in parsed.inputs().items()}

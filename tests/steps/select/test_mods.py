@@ -142,9 +142,9 @@ def test_each_stage_takes_what_the_one_before_it_left(run: dict[str, Dataset]) -
 def test_what_was_picked_is_published_and_reported(run: dict[str, Dataset]) -> None:
     assert {row["id"] for row in rows(run["out"])} == kept(run["picks"])
     report = Path(run["pool"].folder).parent / "report.html"
-    told = report.read_text()
-    assert all(f'id="pick-{name}"' in told for name in ("seeds", "added", "picks"))
-    assert "not-kept" not in told.split('<section id="funnel">')[1].split("</section>")[0]
+    page = report.read_text()
+    assert all(f'id="pick-{name}"' in page for name in ("seeds", "added", "picks"))
+    assert "not-kept" not in page.split('<section id="funnel">')[1].split("</section>")[0]
 
 
 @pytest.mark.slow

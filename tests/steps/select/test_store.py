@@ -126,11 +126,11 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path: Path) -> None:
 def test_a_piece_that_is_not_whole_is_named_whatever_is_asked_of_it(suffix: str, tmp_path: Path) -> None:
     made, path = store(tmp_path, "int8", vectors(30)), tmp_path / f"part-0{suffix}.npy"
     whole, some = path.read_bytes(), np.load(path)[:20]
-    for damage, told in ((whole[:-9], "cannot be read"), (None, "No such file"), (some, "20 rows, not 30")):
+    for damage, message in ((whole[:-9], "cannot be read"), (None, "No such file"), (some, "20 rows, not 30")):
         path.unlink(missing_ok=True)
         if isinstance(damage, bytes):
             path.write_bytes(damage)
         elif damage is not None:
             np.save(path, damage)
-        with pytest.raises(RunError, match=rf"part-0{suffix}.npy: .*{told}.*; delete its folder and run"):
+        with pytest.raises(RunError, match=rf"part-0{suffix}.npy: .*{message}.*; delete its folder and run"):
             made.scores(vectors(1))

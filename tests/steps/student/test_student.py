@@ -60,14 +60,14 @@ def test_real_questions_are_told_apart_the_same_way_every_time(
 
 def test_wrong_labels_are_shown_to_do_harm(trec: dict[str, tuple[list[str], list[str]]]) -> None:
     texts, labels = (each[:600] for each in trec["train"])
-    spoilt = [labels[(i + 1) % 600] if i % 2 else label for i, label in enumerate(labels)]
-    clean, noisy = train_student(texts, labels), train_student(texts, spoilt)
+    wrong = [labels[(i + 1) % 600] if i % 2 else label for i, label in enumerate(labels)]
+    clean, noisy = train_student(texts, labels), train_student(texts, wrong)
     found = difference([clean], [noisy], *trec["test"])
     assert found.low > 0
     assert difference([clean], [clean], *trec["test"]).high == 0
-    unweighted = np.tile([1.0, 0.0], 300)  # the spoilt rows count for nothing
-    mended = train_student(texts, spoilt, weights=unweighted)
-    assert difference([mended], [noisy], *trec["test"]).value > 0
+    unweighted = np.tile([1.0, 0.0], 300)  # the mislabelled rows count for nothing
+    weighted = train_student(texts, wrong, weights=unweighted)
+    assert difference([weighted], [noisy], *trec["test"]).value > 0
 
 
 def test_a_student_on_embeddings_uses_them() -> None:

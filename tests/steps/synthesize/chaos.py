@@ -43,13 +43,13 @@ steps:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is left of a run: its fates, rows, bill and ledger."""
+class Traces:
+    """What is left of a run: its outcomes, rows, bill and ledger."""
 
     kills: int
     outcomes: Counter[str]
     ids: list[str]
-    made: list[str]
+    rows: list[str]
     bill: list[Billed]
     attempts: dict[str, tuple[int, str]]  # id -> money, state
     keys: Counter[str]  # how many answers each request has
@@ -136,7 +136,7 @@ def children(parent: int) -> list[int]:
 
 def chaos(
     folder: Path, rows: int, kills: int, *, seed: int = 0, workers: int = 2, usd: float = 5.0, billed: bool = True
-) -> Told:
+) -> Traces:
     """Kill a run so often, then let it end; what is left of it. Without `billed` no fault bills what nobody sees."""
     chance = random.Random(seed)
     faults = Faults.all(0.02, seconds=4.0)
@@ -152,10 +152,10 @@ def chaos(
             if process.returncode == 0:
                 break
             assert process.returncode == -signal.SIGKILL, out.decode()
-        return told(folder / "runs" / "chaos", killed, server.bill())
+        return traces_of(folder / "runs" / "chaos", killed, server.bill())
 
 
-def told(run: Path, kills: int, bill: Sequence[Billed]) -> Told:
+def traces_of(run: Path, kills: int, bill: Sequence[Billed]) -> Traces:
     """What a finished run says of itself."""
     outputs = open_run(str(run))
     made = outputs["made"]
@@ -174,45 +174,45 @@ def told(run: Path, kills: int, bill: Sequence[Billed]) -> Told:
             for key, money, state in ledger.execute("SELECT id, money, state FROM attempts"):
                 attempts[key] = (money, state)
             keys.update(key.hex() for (key,) in ledger.execute("SELECT key FROM responses"))
-    return Told(kills, outcomes, ids, rows, list(bill), attempts, keys)
+    return Traces(kills, outcomes, ids, rows, list(bill), attempts, keys)
 
 
-def check(told: Told, rows: int, usd: float, workers: int) -> None:
+def check(traces: Traces, rows: int, usd: float, workers: int) -> None:
     """What must hold, whatever was killed."""
-    # No row is lost or doubled, and each has one fate.
-    assert len(told.ids) == len(set(told.ids)) == rows == sum(told.outcomes.values())
-    assert set(told.outcomes) <= {"accepted", "rejected", "failed"}
-    assert len(told.made) == len(set(told.made))
+    # No row is lost or doubled, and each has one outcome.
+    assert len(traces.ids) == len(set(traces.ids)) == rows == sum(traces.outcomes.values())
+    assert set(traces.outcomes) <= {"accepted", "rejected", "failed"}
+    assert len(traces.rows) == len(set(traces.rows))
     # What the server billed stands in the ledger, at the same price where the price is known.
-    prices = {each.attempt: each.price for each in told.bill}
-    assert None not in prices and len(prices) == len(told.bill)
-    assert set(prices) <= set(told.attempts)
-    settled = {key: money for key, (money, state) in told.attempts.items() if state == "settled"}
+    prices = {each.attempt: each.price for each in traces.bill}
+    assert None not in prices and len(prices) == len(traces.bill)
+    assert set(prices) <= set(traces.attempts)
+    settled = {key: money for key, (money, state) in traces.attempts.items() if state == "settled"}
     assert settled == {key: prices[key] for key in settled}
-    assert not [key for key, (_, state) in told.attempts.items() if state == "free" and key in prices]
-    assert not [key for key, (_, state) in told.attempts.items() if state == "sent"]
+    assert not [key for key, (_, state) in traces.attempts.items() if state == "free" and key in prices]
+    assert not [key for key, (_, state) in traces.attempts.items() if state == "sent"]
     # Where it is not known, its worst case stands; so what may have been spent is no less than what was.
-    billed, ledger = sum(prices.values()), sum(money for money, _ in told.attempts.values())
+    billed, ledger = sum(prices.values()), sum(money for money, _ in traces.attempts.values())
     assert billed <= ledger <= usd * DOLLAR
     # A request has one answer at most; what was asked again had none that came back.
-    assert set(told.keys.values()) <= {1}
-    answered = Counter(each.digest for each in told.bill if told.attempts[str(each.attempt)][1] == "settled")
+    assert set(traces.keys.values()) <= {1}
+    answered = Counter(each.digest for each in traces.bill if traces.attempts[str(each.attempt)][1] == "settled")
     assert set(answered.values()) <= {1}
-    lost = sum(state == "lost" for _, state in told.attempts.values())
-    assert lost <= told.kills * workers * IN_FLIGHT
+    lost = sum(state == "lost" for _, state in traces.attempts.values())
+    assert lost <= traces.kills * workers * IN_FLIGHT
 
 
-def report(told: Told) -> str:
+def report(traces: Traces) -> str:
     """The figures of a run in some lines."""
-    states = Counter(state for _, state in told.attempts.values())
-    billed = sum(each.price for each in told.bill)
-    stands = sum(money for money, state in told.attempts.values() if state in ("stands", "lost"))
-    unknown = [each.price for each in told.bill if told.attempts[str(each.attempt)][1] != "settled"]
-    settled = sum(money for money, state in told.attempts.values() if state == "settled")
+    states = Counter(state for _, state in traces.attempts.values())
+    billed = sum(each.price for each in traces.bill)
+    stands = sum(money for money, state in traces.attempts.values() if state in ("stands", "lost"))
+    unknown = [each.price for each in traces.bill if traces.attempts[str(each.attempt)][1] != "settled"]
+    settled = sum(money for money, state in traces.attempts.values() if state == "settled")
     return "\n".join(
         [
-            f"kills {told.kills}; fates {dict(told.outcomes)}; rows made {len(told.made)}",
-            f"attempts {dict(states)}; requests with an answer {len(told.keys)}; billed again {told.repeated}",
+            f"kills {traces.kills}; outcomes {dict(traces.outcomes)}; rows made {len(traces.rows)}",
+            f"attempts {dict(states)}; requests with an answer {len(traces.keys)}; billed again {traces.repeated}",
             f"server's bill ${billed / DOLLAR:.6f} = settled ${settled / DOLLAR:.6f}"
             f" + ${sum(unknown) / DOLLAR:.6f} of {len(unknown)} attempts whose end was not seen,"
             f" for which ${stands / DOLLAR:.6f} stands",

@@ -131,7 +131,7 @@ def inputs(done: Mapping[str, Dataset], name: str) -> dict[str, Row]:
 
 
 def of_case(done: Mapping[str, Dataset], name: str, which: str) -> tuple[Row, list[Row]]:
-    """The fate of the row of a case, and what was made of it."""
+    """The outcome of the row of a case, and the rows generated from it."""
     (key,) = (key for key, row in inputs(done, name).items() if case(row["said"]) == which)
     (outcome,) = (each for each in outcomes(done[name]) if each["id"] == key)
     return outcome, [row for row in rows(done[name]) if row["parents"][0] == key]

@@ -57,8 +57,8 @@ def test_the_band_keeps_escalates_and_drops(tmp_path: Path) -> None:
     kinds, made = numbers(), by_number(data)
     assert {n for n, row in made.items() if row["model"] == "s"} == set(kinds["right"])
     assert {n for n, row in made.items() if row["model"] == "l"} == {*kinds["wrong"], *kinds["nothing"]}
-    told = outcomes(data)
-    assert sum(row["reason"] == "hopeless" for row in told) == len(kinds["hopeless"])
+    rows = outcomes(data)
+    assert sum(row["reason"] == "hopeless" for row in rows) == len(kinds["hopeless"])
     assert data.manifest.counts["rejected:hopeless"] == len(kinds["hopeless"])
     # The large model is asked for what is in the band and what cannot be read, and for nothing else.
     assert asked(server, "l") == len(kinds["wrong"]) + len(kinds["nothing"])
@@ -155,7 +155,7 @@ def test_a_large_model_that_is_only_explored_fails_no_row(tmp_path: Path) -> Non
 
 
 def test_a_band_that_is_upside_down_and_two_checks_are_refused(tmp_path: Path) -> None:
-    for cascade, told in (
+    for cascade, message in (
         ("{model: small, check: {logprob: {}}, keep: 0.2, drop: 0.5}", r"drop \(0.5\) is above keep"),
         ("{model: small, check: {logprob: {}, agreement: {}}, keep: 0.2}", "expected one of self_verify"),
         (
@@ -163,7 +163,7 @@ def test_a_band_that_is_upside_down_and_two_checks_are_refused(tmp_path: Path) -
             "no endpoint 'smal' under `endpoints:`; did you mean 'small'",
         ),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             run_yaml(tmp_path / "runs", write(tmp_path, "http://127.0.0.1:9/v1", cascade))
 
 

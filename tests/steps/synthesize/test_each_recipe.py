@@ -90,8 +90,8 @@ def test_self_instruct_admits_what_is_unlike_all_others(made: tuple[Path, dict[s
     counts = done["self_instruct"].manifest.counts
     assert counts["filtered:too-short"] and counts["filtered:holds-a-marker"] and counts["filtered:too-near-the-pool"]
     assert {f"rejected:{reason}" for reason in ("empty", "cut-off", "refusal", "runaway", "form")} <= counts.keys()
-    told = outcomes(done["self_instruct"])
-    assert sum(n for key, n in counts.items() if key.partition(":")[0] in ("accepted", "rejected")) == len(told)
+    found = outcomes(done["self_instruct"])
+    assert sum(n for key, n in counts.items() if key.partition(":")[0] in ("accepted", "rejected")) == len(found)
 
 
 def test_a_later_round_of_self_instruct_shows_six_seeds_and_two_that_were_made(
@@ -248,13 +248,13 @@ def test_decompose_keeps_the_answers_that_its_answer_follows_from(made: tuple[Pa
 def test_revise_takes_the_critique_of_the_row_or_else_asks_for_one(made: tuple[Path, dict[str, Dataset]]) -> None:
     _, done = made
     entered = inputs(done, "revise")
-    told = set()
+    without_critique = set()
     for row in rows(done["revise"]):
         before = entered[row["parents"][0]]
         assert row["text"].startswith(before["said"].strip())
         assert before["critique"] in (None, row["critique"]) and row["critique"]
-        told.add(before["critique"] is None)
-    assert told == {True, False}
+        without_critique.add(before["critique"] is None)
+    assert without_critique == {True, False}
 
 
 def test_a_revised_answer_stands_behind_its_question(made: tuple[Path, dict[str, Dataset]]) -> None:

@@ -83,7 +83,7 @@ def test_a_function_takes_anything_and_gives_a_value_or_says_by_its_name_what_is
 def test_what_a_function_cannot_work_with_is_said_in_a_line() -> None:
     row = {"text": "Brevity is the soul of wit", "none": None, "half": "\ud800", "tokens": 6}
     assert Template("{{ cut(text, tokens / 2) }}").render({**row, "cut": cut}) == "Brevity is"
-    for template, told in {
+    for template, message in {
         "{{ cut(none, 3) }}": "cut: expected a text, found None",
         "{{ cut(text, -1) }}": "cut: expected a whole number from 0 on, found -1",
         "{{ cut(text, 2.5) }}": "cut: expected a whole number from 0 on, found 2.5",
@@ -97,7 +97,7 @@ def test_what_a_function_cannot_work_with_is_said_in_a_line() -> None:
     }.items():
         with pytest.raises(CannotRender) as caught:
             Template(template).render({**row, **functions("seed")})
-        assert str(caught.value) == told
+        assert str(caught.value) == message
 
 
 @given(WORDY, st.integers(1, 60))

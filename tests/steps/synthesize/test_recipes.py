@@ -1,4 +1,4 @@
-"""What holds of every recipe that comes with Curate: prompts over HTTP, answers good and bad, rows and their fates."""
+"""What holds of every recipe that comes with Curate: prompts over HTTP, answers good and bad, rows and their outcomes."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_a_recipe_says_from_what_to_what_in_a_line(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_fates_of_a_recipe_add_up_to_its_rows(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
-    told = outcomes(done[name])
-    assert [each["id"] for each in told] == list(inputs(done, name))
+    rows_out = outcomes(done[name])
+    assert [each["id"] for each in rows_out] == list(inputs(done, name))
     counts = done[name].manifest.counts
-    kinds = Counter(each["fate"] + (f":{each['reason']}" if each["reason"] else "") for each in told)
+    kinds = Counter(each["fate"] + (f":{each['reason']}" if each["reason"] else "") for each in rows_out)
     assert kinds == {key: n for key, n in counts.items() if key.partition(":")[0] in ("accepted", "rejected")}
-    assert sum(each["rows"] for each in told) == done[name].rows > 0
-    lost = Counter(f"filtered:{lost['reason']}" for each in told for lost in each["dropped"])
+    assert sum(each["rows"] for each in rows_out) == done[name].rows > 0
+    lost = Counter(f"filtered:{lost['reason']}" for each in rows_out for lost in each["dropped"])
     assert lost == {key: n for key, n in counts.items() if key.startswith("filtered:")}
 
 
@@ -81,8 +81,8 @@ def test_a_bad_answer_keeps_its_row_out_and_says_why(made: tuple[Path, dict[str,
 def test_a_row_with_a_good_answer_is_accepted(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
     entered = inputs(done, name)
-    told = {each["fate"] for each in outcomes(done[name]) if not case(entered[each["id"]]["said"])}
-    assert told == ({"accepted", "rejected"} if name == "rephrase" else {"accepted"})
+    rows_out = {each["fate"] for each in outcomes(done[name]) if not case(entered[each["id"]]["said"])}
+    assert rows_out == ({"accepted", "rejected"} if name == "rephrase" else {"accepted"})
 
 
 @pytest.mark.parametrize("name", names())

@@ -62,8 +62,8 @@ def write(
     ]
     (folder / "rows.jsonl").write_text("\n".join(lines))
     if prices is not None:
-        told = "".join(f"{name}: {{input: {a}, output: {b}}}\n" for name, (a, b) in prices.items())
-        (folder / "prices.yaml").write_text(told)
+        prices_yaml = "".join(f"{name}: {{input: {a}, output: {b}}}\n" for name, (a, b) in prices.items())
+        (folder / "prices.yaml").write_text(prices_yaml)
     return f"""
 name: two
 endpoints:

@@ -1,4 +1,4 @@
-"""A piece that fails for good: its shard is given up whole, and what is left is a store like any other."""
+"""A piece that fails for good: its whole shard fails, and what is left is a store like any other."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def featured(root: Path, data: Dataset, bad: list[int], *, keep_going: bool = Tr
     return execute(step, str(root), LocalEngine(), Resources(workers=1, keep_going=keep_going), Progress("quiet"))
 
 
-def test_a_shard_with_a_piece_given_up_is_given_up_whole_and_listed(tmp_path: Path, four: Dataset) -> None:
+def test_a_shard_with_a_piece_that_failed_fails_whole_and_is_listed(tmp_path: Path, four: Dataset) -> None:
     out = featured(tmp_path / "run", four, bad=[15, 39])
     assert [(each.shard, each.rows) for each in out.manifest.failed] == [
         ("part-00001.parquet", 10),
@@ -97,7 +97,7 @@ def test_the_store_holds_the_rows_of_the_other_shards_and_nothing_else(tmp_path:
     assert {found[f"{i:05d}"]["reason"] for i in range(10, 20)} == {"absent from some"}
 
 
-def test_a_run_that_stopped_at_the_piece_goes_on_to_give_it_up_or_to_finish(tmp_path: Path, four: Dataset) -> None:
+def test_a_run_that_stopped_at_the_piece_goes_on_until_it_fails_or_finishes(tmp_path: Path, four: Dataset) -> None:
     for bad, name in (([15], "given-up"), ([], "finished")):
         whole = featured(tmp_path / "whole" / name, four, bad)
         with pytest.raises(RunError, match="part-00001-00001: .*this one cannot be had.*--keep-going"):
@@ -105,7 +105,7 @@ def test_a_run_that_stopped_at_the_piece_goes_on_to_give_it_up_or_to_finish(tmp_
         assert tree(Path(featured(tmp_path / "cut" / name, four, bad).folder)) == tree(Path(whole.folder))
 
 
-def test_pieces_of_a_shard_that_was_given_up_are_made_again_by_a_run_that_was_killed_before_its_manifest(
+def test_pieces_of_a_shard_that_failed_are_made_again_by_a_run_that_was_killed_before_its_manifest(
     tmp_path: Path, four: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = featured(tmp_path / "whole", four, [])
@@ -119,6 +119,6 @@ def test_pieces_of_a_shard_that_was_given_up_are_made_again_by_a_run_that_was_ki
     assert tree(Path(featured(tmp_path / "cut", four, []).folder)) == tree(Path(whole.folder))
 
 
-def test_a_run_whose_every_shard_was_given_up_fails(tmp_path: Path, four: Dataset) -> None:
+def test_a_run_whose_every_shard_failed_fails(tmp_path: Path, four: Dataset) -> None:
     with pytest.raises(RunError, match="every shard was given up, the last for .*this one cannot be had"):
         featured(tmp_path / "run", four, bad=[0, 10, 20, 30])
