@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from curate.cli.table import aligned
 from curate.core import files
 from curate.core.errors import ConfigError, nearest
 
@@ -48,7 +49,7 @@ def frontier(
     from curate.core.lock import lock
     from curate.generate.access import open_access
     from curate.pipeline import LEDGER, RESOLVED, Pipeline, open_run
-    from curate.steps.route.curves import table
+    from curate.steps.route.curves import costs_at_quality
     from curate.steps.route.frontier import curves_of
     from curate.steps.route.replay import Source, has_prices, look
     from curate.steps.synthesize.config import SynthesizeConfig
@@ -75,7 +76,7 @@ def frontier(
             out.write(_points(curves).encode())
     out_lines = [*_counts(seen, left), *_lines(config, seen, curves, dollars=has_prices(config, pipeline.endpoints))]
     console = Console(highlight=False, soft_wrap=True)
-    console.print("\n".join([*out_lines, "", table(curves, pairs)]), markup=False)
+    console.print("\n".join([*out_lines, "", aligned(costs_at_quality(curves, pairs))]), markup=False)
 
 
 def _inputs(config: SynthesizeConfig, done: dict[str, Dataset], run: str) -> dict[str, Dataset]:

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from curate.cli.table import aligned
 from curate.core import files
 from curate.core.errors import ConfigError
 
@@ -66,10 +66,7 @@ def bill(run: RunArgument) -> None:
     from curate.generate.prices import dollars
     from curate.pipeline import LEDGER
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("model", "attempts", "requests", "tokens", "at most"):
-        table.add_column(head, justify="left" if head == "model" else "right")
+    console = Console(highlight=False, soft_wrap=True)
     paths = _ledgers(run)
     spent = spent_so_far(files.join(run, LEDGER))
     if not spent:
@@ -81,10 +78,11 @@ def bill(run: RunArgument) -> None:
             known = attempts.setdefault(model, {})
             for state, count in states.items():
                 known[state] = known.get(state, 0) + count
+    rows = [["model", "attempts", "requests", "tokens", "at most"]]
     for model, amount in sorted(spent.items()):
         summary = ", ".join(f"{count:,} {state}" for state, count in sorted(attempts[model].items()))
-        table.add_row(model, summary, f"{amount.requests:,}", f"{amount.tokens:,}", dollars(amount.money))
-    console.print(table, markup=False)
+        rows.append([model, summary, f"{amount.requests:,}", f"{amount.tokens:,}", dollars(amount.money)])
+    console.print(aligned(rows), markup=False, soft_wrap=True)
     console.print(
         "settled: billed as the endpoint said. free: refused, not billed. stands, lost: what became of it is not"
         " known, so that its worst case counts.",

@@ -2,7 +2,7 @@
 
     pairs = Pairs(small_quality, large_quality, small_cost, large_cost)      # one number a row each
     curves = [random_mix(pairs), oracle(pairs), router(pairs, chance), cascade(pairs, check)]
-    print(table(curves, pairs, recovered=[0.5, 0.8, 0.9]))
+    costs_at_quality(curves, pairs, recovered=[0.5, 0.8, 0.9])
 
 A `Curve` is what a policy reaches as its threshold moves. Which side of a threshold a row is on may be drawn at random,
 so whatever lies on a straight line between two of its points is reached too: costs at equal quality are read off the
@@ -184,8 +184,10 @@ def target_quality(pairs: Pairs, recovered: float) -> float:
     return small + recovered * (float(pairs.large_quality.mean()) - small)
 
 
-def table(curves: Sequence[Curve], pairs: Pairs, *, recovered: Sequence[float] = (0.5, 0.8, 0.9)) -> str:
-    """Cost at equal quality as aligned text: a line a policy, in percent of always using the large model.
+def costs_at_quality(
+    curves: Sequence[Curve], pairs: Pairs, *, recovered: Sequence[float] = (0.5, 0.8, 0.9)
+) -> list[list[str]]:
+    """Cost at equal quality as a table: heads, then a row a policy, in percent of always using the large model.
 
     A dash is a quality that the policy never reaches. The last columns are its best quality and its APGR, which a
     policy of one setting, or one that drops rows, does not have.
@@ -197,12 +199,7 @@ def table(curves: Sequence[Curve], pairs: Pairs, *, recovered: Sequence[float] =
         area = apgr(curve, pairs) if len(curve.cost) > 1 else np.nan
         cells = ["-" if np.isnan(each) else f"{each:.1%}" for each in costs]
         lines.append([curve.name, *cells, f"{curve.quality.max():.4g}", "-" if np.isnan(area) else f"{area:.3f}"])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    rows = (
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
-    return "\n".join(row.rstrip() for row in rows)
+    return lines
 
 
 def _point(name: str, cost: Floats, quality: Floats, share: float) -> Curve:

@@ -1,7 +1,7 @@
 """What other bands of a cascade would have cost and given, and other ways to share the work between two models.
 
     pairs, curves = curves_of(seen)              # `seen` is what `curate.steps.route.replay.look` finds in a ledger
-    print(table(curves, pairs))
+    costs_at_quality(curves, pairs)
 
 An answer that cannot be read is wrong, and paid for. Where the small one cannot be read, a cascade asks the large
 model, whatever its band.

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.cli.table import aligned
 from curate.core.errors import ConfigError
 from curate.steps.route.curves import (
     Curve,
@@ -16,11 +17,11 @@ from curate.steps.route.curves import (
     band,
     cascade,
     cost_at_quality,
+    costs_at_quality,
     hull,
     oracle,
     random_mix,
     router,
-    table,
     target_quality,
 )
 
@@ -135,7 +136,8 @@ def test_the_gap_recovered_is_half_by_lot_and_more_for_a_router_that_knows() -> 
 
 
 def test_the_table_is_aligned() -> None:
-    text = table([always_small(FOUR), always_large(FOUR), random_mix(FOUR), oracle(FOUR)], FOUR, recovered=[0.5, 1.0])
+    curves = [always_small(FOUR), always_large(FOUR), random_mix(FOUR), oracle(FOUR)]
+    text = aligned(costs_at_quality(curves, FOUR, recovered=[0.5, 1.0]))
     assert text.splitlines() == [
         "policy        50% of the gap  100% of the gap  best quality   APGR",
         "always small               -                -           0.5      -",
