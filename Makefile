@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Where this is set, every process that a run or a test starts compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-select demo-synthesize test lint bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -1,17 +1,15 @@
-"""Every command that a page in docs/ shows is run, as a newcomer would run it, in a copy of what the page needs."""
+"""Every command that a page in docs/ shows is run in the order of the page, in a copy of what the page needs."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import curate
 from tests.golden.record import PAGES, ROOT, check_or_keep
 
 
@@ -32,13 +30,6 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "curate", f"{page.name}: {line}: the commands of a page are `curate ...`"
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = curate(*words[1:], folder=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     check_or_keep(page.stem, tmp_path)
