@@ -269,9 +269,10 @@ app.add_typer(models.ledger, name="ledger")
 
 @contextlib.contextmanager
 def _engine(on: Where, address: str | None) -> Iterator[Engine]:
-    if on is Where.local:
-        from curate.core.engine.local import LocalEngine
+    from curate.core.engine.local import LocalEngine, spare_pandas
 
+    spare_pandas()
+    if on is Where.local:
         yield LocalEngine()
         return
     engine = importlib.import_module("curate.core.engine.ray").RayEngine(address)

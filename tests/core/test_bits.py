@@ -25,6 +25,7 @@ from curate.core.errors import ConfigError, RunError
 from curate.core.progress import Progress
 from curate.core.step import Job, Receipt, Result, Step, execute
 from curate.pipeline import open_run
+from tests.command import curate
 from tests.helpers import bits_can_be_portable, run_step, tree
 from tests.pipelines import run_yaml
 
@@ -61,9 +62,7 @@ def command(folder: Path, text: str, *more: str, root: Path, **environment: str)
 
 
 def verify(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "curate", "verify", *arguments], capture_output=True, text=True, timeout=300
-    )
+    done = curate("verify", *arguments, folder=Path.cwd())
     return done.returncode, done.stdout + done.stderr
 
 

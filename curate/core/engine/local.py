@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -168,6 +169,32 @@ class _Pool:
         worker.process.join()
 
 
+class _NotThere:
+    """A finder that knows no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def spare_pandas() -> None:
+    """Keep pyarrow from importing pandas with the first list that becomes an array: half a second, for every process.
+
+    It looks once whether pandas is there, so as to know a Series. What asks for pandas, as `to_pandas`, still gets it.
+    For processes of Curate's own: in another a Series may be around.
+    """
+    if "pandas" in sys.modules:
+        return
+    import pyarrow as pa
+
+    sys.meta_path.insert(0, _NotThere)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(_NotThere)
+
+
 def _end_with(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
@@ -178,6 +205,7 @@ def _work(pipe: Connection, make: Callable[[], Callable[[T], R]]) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    spare_pandas()
     worker = Worker(make)
     while True:
         try:

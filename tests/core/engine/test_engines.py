@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from curate.core.engine import Engine, Resources
@@ -127,3 +129,16 @@ def test_a_late_item_goes_to_another_worker(name: str, request: pytest.FixtureRe
 def test_more_gpus_than_the_cluster_has_are_refused(ray_engine: Engine) -> None:
     with pytest.raises(RunError, match="the cluster has 0 GPUs, but --gpus asks for 0.5 a worker"):
         list(ray_engine.map(square, [1, 2], resources=Resources(workers=1, gpus=0.5), label="gpu"))
+
+
+def pandas_for(_: str) -> tuple[bool, str]:
+    """Whether a list that became an array brought pandas along, and what a table becomes for who asks for it."""
+    column = pa.array(["a", None])
+    there = "pandas" in sys.modules
+    return there, str(pa.table({"a": column}).to_pandas()["a"].isna().tolist())
+
+
+def test_a_process_of_workers_imports_pandas_only_when_it_is_asked_for() -> None:
+    pytest.importorskip("pandas")
+    found = LocalEngine().map(functools.partial(functools.partial, pandas_for), ["x", "y"], resources=Resources(workers=2), label="arrays")
+    assert [each.result for each in found] == [(False, "[False, True]")] * 2
