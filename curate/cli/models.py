@@ -66,7 +66,7 @@ def bill(run: RunArgument) -> None:
     from curate.generate.prices import dollars
     from curate.pipeline import LEDGER
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     paths = _ledgers(run)
     spent = spent_so_far(files.join(run, LEDGER))
     if not spent:

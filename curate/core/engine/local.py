@@ -173,7 +173,7 @@ class _NotThere:
     """A finder that knows no pandas."""
 
     @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
+    def find_spec(name: str, *_: object) -> None:
         if name == "pandas":
             raise ModuleNotFoundError(name)
 
