@@ -140,5 +140,7 @@ def pandas_for(_: str) -> tuple[bool, str]:
 
 def test_a_process_of_workers_imports_pandas_only_when_it_is_asked_for() -> None:
     pytest.importorskip("pandas")
-    found = LocalEngine().map(functools.partial(functools.partial, pandas_for), ["x", "y"], resources=Resources(workers=2), label="arrays")
+    found = LocalEngine().map(
+        functools.partial(functools.partial, pandas_for), ["x", "y"], resources=Resources(workers=2), label="arrays"
+    )
     assert [each.result for each in found] == [(False, "[False, True]")] * 2
