@@ -33,7 +33,7 @@ def test_the_pipeline_of_the_readme_is_valid() -> None:
 
 
 @pytest.mark.slow
-def test_the_quickstart_keeps_the_good_and_drops_the_spoilt(tmp_path: Path) -> None:
+def test_the_quickstart_keeps_the_good_and_drops_the_corrupted(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     quickstart = "configs/quickstart"
     for command in (

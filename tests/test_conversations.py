@@ -141,7 +141,7 @@ def test_a_release_of_conversations_is_whole_and_loads(
     assert "list<item: struct&#60;role" in card or "list&#60;" in card
 
 
-def test_the_story_of_a_conversation_is_told_with_its_turns(done: dict[str, Dataset]) -> None:
+def test_a_conversation_is_explained_with_its_turns(done: dict[str, Dataset]) -> None:
     pick = next(row for row in rows(done["picks"]) if row["keep"])
     explained = list(explain_row(list(done.values()), str(pick["id"])[:12]))
     assert any(line.startswith("    user                                 Say ") for line in explained)

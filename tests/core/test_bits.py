@@ -175,7 +175,7 @@ def test_portable_bits_are_the_same_whatever_the_processor_offers_and_the_releas
 
 @mkl
 @pytest.mark.slow
-def test_numbers_of_two_kinds_of_processor_are_told_from_others_that_differ(
+def test_numbers_of_two_kinds_of_processor_are_distinguished_from_others_that_differ(
     here: tuple[Path, str, Path], tmp_path: Path
 ) -> None:
     folder, text, run = here
@@ -256,7 +256,7 @@ def test_what_other_settings_choose_kernels_is_part_of_a_kind_of_processor(monke
     assert bits.processor.__wrapped__() == f"{plain} ATEN_CPU_CAPABILITY=default"
 
 
-def test_a_change_is_told_only_where_there_is_one() -> None:
+def test_a_change_is_reported_only_where_there_is_one() -> None:
     one, other = Bits("machine", "one", "2.13.0"), Bits("machine", "other", "2.13.0")
     assert bits.change([], [one]) == bits.change([one], []) == bits.change([one, other], [one]) == ""
     message = "its models computed on other, torch 2.13.0, others on one, torch 2.13.0: the last bits of their numbers may differ"

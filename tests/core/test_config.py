@@ -73,7 +73,7 @@ def test_a_misspelt_key_of_a_nested_model_gets_the_nearest_name_of_that_model() 
             validate(Outer, value, ())
 
 
-def test_of_alternatives_the_one_of_the_right_type_is_told() -> None:
+def test_of_alternatives_the_one_of_the_right_type_is_named() -> None:
     with pytest.raises(BadValue, match=r"^share: input should be less than or equal to 1, found 2\.0"):
         validate(Outer, {"share": 2.0}, ())
     with pytest.raises(BadValue, match=r"^share\.pick: input should be 'a' or 'b', found 'c'"):

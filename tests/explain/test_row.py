@@ -91,7 +91,7 @@ def test_a_text_without_words_and_scores_of_other_kinds_have_nothing_beneath(run
     assert beneath(lines, "language_score") == [] and beneath(lines, "gopher_quality_words") == []
 
 
-def test_a_model_that_is_gone_or_has_changed_is_named_and_the_row_still_told(run: Path) -> None:
+def test_a_model_that_is_gone_or_has_changed_is_named_and_the_row_still_explained(run: Path) -> None:
     model = run.parent.parent / "lid.ftz"
     content = model.read_bytes()
     trained = Path(open_run(str(run))["cls"].folder) / "model.bin"
@@ -109,7 +109,7 @@ def test_a_model_that_is_gone_or_has_changed_is_named_and_the_row_still_told(run
         model.write_bytes(content)
 
 
-def test_without_a_config_the_story_is_told_without_words(run: Path) -> None:
+def test_without_a_config_the_row_is_explained_without_words(run: Path) -> None:
     outputs: dict[str, Dataset] = open_run(str(run))
     row = str(rows(outputs["s"])[0]["id"])
     assert not any("of which" in line for line in explain_row(list(outputs.values()), row))
@@ -132,7 +132,7 @@ def by_letters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("by_letters")
-def test_a_pick_is_told_with_its_rank_the_cut_its_example_and_the_rows_beside_it_that_were_not_taken(
+def test_a_pick_is_explained_with_its_rank_the_cut_its_example_and_the_rows_beside_it_that_were_not_taken(
     tmp_path: Path,
 ) -> None:
     shown = explained_picks(tmp_path, "00004")
@@ -145,7 +145,7 @@ def test_a_pick_is_told_with_its_rank_the_cut_its_example_and_the_rows_beside_it
 
 
 @pytest.mark.usefixtures("by_letters")
-def test_a_row_that_was_not_taken_is_told_with_those_that_were(tmp_path: Path) -> None:
+def test_a_row_that_was_not_taken_is_explained_with_those_that_were(tmp_path: Path) -> None:
     shown = explained_picks(tmp_path, "00005")
     assert (
         "not among the 3 picks by near, score 0.707031; the last one taken has 0.707031, equal ones go by id" in shown

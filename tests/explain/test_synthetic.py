@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     yield Run(folder, made_run(folder))
 
 
-def test_a_made_row_is_told_with_who_made_it_the_prompt_and_the_answer(run: Run) -> None:
+def test_a_synthetic_row_is_explained_with_who_made_it_the_prompt_and_the_answer(run: Run) -> None:
     row = rows(run.outputs["para"])[0]
     lines = run.explain_lines(row["id"])
     assert "    made by the recipe paraphrase: sample 0, finish stop" in lines
@@ -70,7 +70,7 @@ def test_a_row_made_out_of_nothing_says_so(run: Run) -> None:
     assert "    it has no parents: it was made of nothing but its recipe" in lines
 
 
-def test_what_became_of_a_row_that_went_in_is_told(run: Run) -> None:
+def test_what_became_of_a_row_that_went_in_is_explained(run: Run) -> None:
     refused, formless = run.explain_lines(run.seed(min(REFUSED))), run.explain_lines(run.seed(min(FORMLESS)))
     assert refused[-1] == 'para (synthesize): rejected: refusal: "I\'m sorry, but I cannot help with that."'
     assert formless[-1].startswith("para (synthesize): rejected: form: ")
@@ -78,7 +78,7 @@ def test_what_became_of_a_row_that_went_in_is_told(run: Run) -> None:
     assert run.explain_lines(run.seed(HTTP_400))[-1].startswith("para (synthesize): failed: http-400: ")
 
 
-def test_an_accepted_row_is_told_with_the_rows_made_of_it(run: Run) -> None:
+def test_an_accepted_row_is_explained_with_the_rows_made_of_it(run: Run) -> None:
     made = rows(run.outputs["made"])
     label = rows(run.outputs["labels"])[3]["id"]
     own = [str(row["id"]) for row in made if row["parents"] == [label]]
@@ -87,14 +87,14 @@ def test_an_accepted_row_is_told_with_the_rows_made_of_it(run: Run) -> None:
     assert [line.strip() for line in lines[at + 1 : at + 1 + min(10, len(own))]] == own[:10]
 
 
-def test_what_was_not_taken_of_an_accepted_row_is_told(run: Run) -> None:
+def test_what_was_not_taken_of_an_accepted_row_is_explained(run: Run) -> None:
     outcome = next(each for each in outcomes(run.outputs["para"]) if each["dropped"])
     (first, *_) = outcome["dropped"]  # type: ignore[misc]
     lines = run.explain_lines(outcome["id"])
     assert f'    not taken, {first["reason"]}: "{first["text"]}"' in lines
 
 
-def test_a_row_that_is_in_no_dataset_but_went_into_a_step_is_told(run: Run) -> None:
+def test_a_row_that_is_in_no_dataset_but_went_into_a_step_is_explained(run: Run) -> None:
     outcome, _ = outcomes(run.outputs["born"])
     made = rows(run.outputs["born"])[0]["id"]
     assert run.explain_lines(str(outcome["id"])[:12]) == [

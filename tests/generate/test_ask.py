@@ -92,7 +92,7 @@ def test_all_faults_together_change_no_answer(tmp_path: Path, stream: bool) -> N
     assert found == calm
 
 
-def test_a_refused_request_is_given_up_for_good(tmp_path: Path) -> None:
+def test_a_refused_request_fails_for_good(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
     with serve(faults=Faults(refused="forbidden")) as server:
         (first,) = ask(path, endpoints(server.url), chat("a forbidden word"))
@@ -104,7 +104,7 @@ def test_a_refused_request_is_given_up_for_good(tmp_path: Path) -> None:
     assert states(path) == ["free"]
 
 
-def test_a_request_that_always_fails_is_given_up_after_its_tries(tmp_path: Path) -> None:
+def test_a_request_that_always_fails_has_failed_after_its_tries(tmp_path: Path) -> None:
     with serve(faults=Faults(server_error=1.0, most=99)) as server:
         (found,) = ask(tmp_path / "x.sqlite", endpoints(server.url, tries=2), chat())
         assert server.stats()["requests"] == 2

@@ -81,7 +81,7 @@ def test_only_the_lines_that_a_batch_did_not_do_are_sent_again(tmp_path: Path, f
     assert states(path) == ["free"] * missed + ["settled"] * 20
 
 
-def test_a_line_that_is_refused_is_given_up_and_the_others_are_answered(tmp_path: Path) -> None:
+def test_a_line_that_is_refused_fails_and_the_others_are_answered(tmp_path: Path) -> None:
     async def ask_three(url: str) -> list[Completion | BaseException]:
         async with asking(tmp_path / "x.sqlite", endpoints(url, batch=True)) as ask:
             texts = ("a word", "a forbidden word", "words")

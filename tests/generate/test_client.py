@@ -61,7 +61,7 @@ def test_a_spent_quota_stops_everything() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, [], "oh", {"error": "plain"}, {"message": "bare"}, {"error": None}])
-def test_an_error_of_any_shape_is_told(body: object) -> None:
+def test_an_error_of_any_shape_is_reported(body: object) -> None:
     outcome = said(500, body)
     assert outcome.what == "failed" and outcome.message.startswith("500")
 

@@ -16,7 +16,7 @@ def three_blobs(rows: int, width: int) -> tuple[Floats, Ints]:
     return np.random.default_rng(0).normal(size=(rows, width)) + 3 * np.eye(3, width)[labels], labels
 
 
-def test_several_classes_are_told_apart_and_their_chances_add_up() -> None:
+def test_several_classes_are_distinguished_and_their_chances_add_up() -> None:
     features, labels = three_blobs(300, 4)
     chance = fit_linear(features, labels, classes=3).probabilities(features)
     assert np.mean(chance.argmax(1) == labels) > 0.9

@@ -52,7 +52,7 @@ def test_the_rows_of_every_bucket_are_counted_with_the_range_of_its_scores(tmp_p
     assert (found.by, found.without) == ("", ())
 
 
-def test_groups_are_counted_apart_the_largest_first_and_rows_without_a_bucket_are_told(tmp_path: Path) -> None:
+def test_groups_are_counted_apart_the_largest_first_and_rows_without_a_bucket_are_reported(tmp_path: Path) -> None:
     languages: list[str | None] = [*["de"] * 30, *["en"] * 60, *["it"] * 5, None, None]
     scores = scored(tmp_path, languages)
     made = parts(tmp_path, scores, by="language")

@@ -160,7 +160,7 @@ def test_rules_are_listed_with_first_and_all_failures(source: str) -> None:
     ]
 
 
-def test_quarantined_rows_are_told_with_error_message_and_source(source: str) -> None:
+def test_quarantined_rows_are_reported_with_error_message_and_source(source: str) -> None:
     text = Page(section(source, "quarantine")).text
     assert "scores ValueError cannot measure this one in-0.jsonl" in text
     assert "docs json " in text

@@ -83,7 +83,7 @@ def test_what_a_rule_uses_comes_first_and_the_rest_is_folded_away(tmp_path: Path
     assert not any(group.open for group in found[2:])
 
 
-def test_the_key_of_a_sample_is_told_and_not_drawn(tmp_path: Path) -> None:
+def test_the_key_of_a_sample_is_reported_and_not_drawn(tmp_path: Path) -> None:
     page = section(build_report("demo", outputs(tmp_path, [SAMPLE])), "scores")
     figure = next(each for each in page.split("<figure")[1:] if ">edu</h3>" in each)
     assert "sampled (seed 7): score / 2 + noise ≥ 0.25: 0 dropped" in figure

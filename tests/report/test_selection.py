@@ -288,7 +288,7 @@ def test_a_selection_decides_of_the_run(made: Run) -> None:
     assert "Of 360 records, 90 (25.0 %) were kept; 270 were not selected." in Page(page).text
 
 
-def test_pools_are_told_apart(made: Run, tmp_path: Path) -> None:
+def test_pools_are_distinguished(made: Run, tmp_path: Path) -> None:
     assert [each.pool for each in selections(made.outputs)] == ["pool"]
     assert selections({"pool": made.outputs["pool"]}) == []
 

@@ -165,7 +165,7 @@ def test_a_release_of_what_was_read_still_begins_with_records(outputs: dict[str,
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
-def test_rows_that_were_left_out_or_given_up_are_counted_too(
+def test_rows_that_were_left_out_or_failed_are_counted_too(
     outputs: dict[str, Dataset], accepted: int, rejected: int, failed: int, absent: int, lost: int
 ) -> None:
     counts = {"accepted": accepted, "rejected:form": rejected, "failed:timeout": failed}

@@ -48,7 +48,7 @@ def test_every_step_is_there_in_the_order_of_the_run(found: dict[str, Synthesize
     assert synthesis({}) == []
 
 
-def test_the_bar_of_fates_adds_up(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
+def test_the_bar_of_outcomes_adds_up(found: dict[str, Synthesized], outputs: dict[str, Dataset]) -> None:
     for name, each in found.items():
         states = Counter(row["fate"] for row in outcomes(outputs[name]))
         left = each.outcomes.rows

@@ -105,7 +105,7 @@ def test_a_crash_costs_a_retry_and_nothing_else(name: str, request: pytest.Fixtu
     assert sorted(o.result for o in outcomes if o.result is not None) == list(range(6))
 
 
-def test_an_item_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
+def test_an_item_that_always_kills_its_worker_fails(tmp_path: Path) -> None:
     make = functools.partial(deadly, str(tmp_path), True)
     outcomes = {
         o.index: o

@@ -98,6 +98,6 @@ def test_a_text_of_both_classes_is_an_error(tmp_path: Path, good: list[str], poo
 
 
 @pytest.mark.parametrize("labels", [("a", "a"), ("", "b"), ("a b", "c")])
-def test_labels_that_cannot_be_told_apart_are_refused(tmp_path: Path, labels: tuple[str, str]) -> None:
+def test_labels_that_cannot_be_distinguished_are_refused(tmp_path: Path, labels: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="two different names"):
         train_fasttext(["x"], ["y"], str(tmp_path), labels=labels)

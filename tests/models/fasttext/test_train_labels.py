@@ -25,7 +25,7 @@ def questions(shared: Path) -> Rows:
     return [(row["text"], row["label"]) for row in read]
 
 
-def test_questions_are_told_apart_and_the_card_measures_what_was_not_learnt(tmp_path: Path, questions: Rows) -> None:
+def test_questions_are_distinguished_and_the_card_measures_what_was_not_learnt(tmp_path: Path, questions: Rows) -> None:
     trained = train_labels(questions, str(tmp_path), held_out=0.25, **SMALL)
     card = json.loads(Path(f"{trained.model}.json").read_text())
     assert card == trained.card and card["labels"] == sorted({label for _, label in questions})

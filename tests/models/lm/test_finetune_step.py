@@ -199,7 +199,7 @@ tune(at, {{"docs": docs}}, {folder!r}, checkpoint_every=1)
     assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
 
 
-def test_checkpoints_are_told_apart(shared: Path, tmp_path: Path, folder: str) -> None:
+def test_checkpoints_are_distinguished(shared: Path, tmp_path: Path, folder: str) -> None:
     made = tune(tmp_path, {"docs": pool(tmp_path / "docs", dolly(shared, 4))}, folder, epochs=1)
     path = Path(made.folder) / "model"
     with pytest.raises(ModelError, match="was trained from another model"):

@@ -99,7 +99,7 @@ def test_dropout_is_of_training_alone(model: torch.nn.Module) -> None:
     assert not torch.equal(logits(model), logits(model))
 
 
-def test_a_target_that_names_no_layer_is_told_with_those_that_are_there(model: torch.nn.Module) -> None:
+def test_a_target_that_names_no_layer_is_reported_with_those_that_are_there(model: torch.nn.Module) -> None:
     with pytest.raises(ModelError, match=r"called 'k_prj'; .* q_proj, k_proj, v_proj, o_proj, gate_proj"):
         wrap(model, Lora(targets=["q_proj", "k_prj"]), seed=0)
     assert all(each.requires_grad for each in model.parameters())

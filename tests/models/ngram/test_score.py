@@ -123,7 +123,7 @@ def test_a_score_is_that_of_the_text_alone(tables: Tables) -> None:
     assert together.tolist() == alone.tolist()
 
 
-def test_words_are_told_apart_by_their_bytes_and_not_by_a_hash(tmp_path: Path) -> None:
+def test_words_are_distinguished_by_their_bytes_and_not_by_a_hash(tmp_path: Path) -> None:
     count = 50_000
     words = {(f"w{i}",): (-1.0 - i / count, 0.0) for i in range(count)}
     path = write_arpa(tmp_path / "m.arpa", [words | {("<s>",): (-99.0, 0.0), ("</s>",): (0.0, 0.0)}])

@@ -178,7 +178,7 @@ def test_two_workers_and_a_run_that_was_stopped_give_the_same_bytes(
     assert tree(Path(again.folder)) == tree(Path(one.folder))
 
 
-def test_a_shard_with_a_piece_given_up_is_listed_once_and_whole(
+def test_a_shard_with_a_piece_that_failed_is_listed_once_and_whole(
     shared: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docs = pool(tmp_path / "docs", dolly(shared, 6), shards=2)

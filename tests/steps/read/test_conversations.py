@@ -90,7 +90,7 @@ class Found:
     ],
     ids=lambda row: "-".join(row),
 )
-def test_the_form_is_told_by_the_columns(row: dict[str, Any]) -> None:
+def test_the_form_is_known_by_the_columns(row: dict[str, Any]) -> None:
     if isinstance(row.get("messages"), bytes):
         row = {"messages": row["messages"].decode()}
     for data, path in ((jsonl([row]), "a.jsonl"), (parquet(pa.Table.from_pylist([row])), "a.parquet")):
@@ -153,7 +153,7 @@ def test_own_columns_are_kept_and_give_way_to_the_turns() -> None:
     assert Found(parquet(table), "a.parquet").tables[0].column_names == ["messages", "input_text", "n"]
 
 
-def test_every_file_is_told_by_itself_and_a_rare_column_is_found_later() -> None:
+def test_the_form_of_every_file_is_found_by_itself_and_a_rare_column_is_found_later() -> None:
     many: list[Row] = [{"instruction": "a", "output": "b"}] * 150
     found = Found(jsonl([*many, {"instruction": "a", "input": "c", "output": "b"}]))
     assert found.conversations[-1][0] == Turn("user", "a\n\nc")

@@ -126,7 +126,7 @@ def test_cost_at_equal_quality_lies_between_two_settings() -> None:
     assert np.isnan(cost_at_quality(mix, 0.9))
 
 
-def test_the_gap_recovered_is_half_by_lot_and_more_for_a_router_that_knows() -> None:
+def test_the_gap_recovered_is_half_at_random_and_more_for_a_router_that_knows() -> None:
     pairs, scores = made(4000)
     assert apgr(random_mix(pairs), pairs) == pytest.approx(0.5)
     assert apgr(router(pairs, np.random.default_rng(9).random(4000)), pairs) == pytest.approx(0.5, abs=0.1)

@@ -101,7 +101,7 @@ def test_a_page_of_html_is_mostly_tags_and_prose_has_none() -> None:
     assert values(prose)["tags"] == values(prose)["entities"] == values(prose)["code_lines"] == 0
 
 
-def test_code_is_told_from_verse() -> None:
+def test_code_is_distinguished_from_verse() -> None:
     code = "#include <stdio.h>\nint main() {\n  for (;;) x = y[1];\n  return 0;\n}\n"
     verse = "The curfew tolls the knell of parting day;\nThe lowing herd wind slowly o'er the lea;\n"
     assert values(code)["code_lines"] == 1

@@ -108,7 +108,7 @@ def test_another_optimizer_and_kind_of_number_are_no_difference(setting: Callabl
     assert taken(selected(tmp_path, [docs], others, budget=1, near=NEAR)) == ["00000"]
 
 
-def test_what_can_be_told_from_the_config_is_refused_before_anything_runs() -> None:
+def test_what_can_be_seen_in_the_config_is_refused_before_anything_runs() -> None:
     steps = {
         "pool": {"read": {"path": "in.jsonl"}},
         "aim": {"read": {"path": "aim.jsonl"}},

@@ -44,7 +44,7 @@ def test_a_student_learns_what_it_is_shown(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_real_questions_are_told_apart_the_same_way_every_time(
+def test_real_questions_are_distinguished_the_same_way_every_time(
     kind: Kind, trec: dict[str, tuple[list[str], list[str]]]
 ) -> None:
     texts, labels = (each[:600] for each in trec["train"])

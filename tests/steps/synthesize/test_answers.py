@@ -197,7 +197,7 @@ def test_what_is_no_json_or_of_another_schema_is_refused(text: str, reason: str)
     assert refused(JSON, text) == reason
 
 
-def test_the_place_of_a_misfit_is_told() -> None:
+def test_the_place_of_a_misfit_is_reported() -> None:
     with pytest.raises(Rejected, match=r"schema: \['parts'\]\[1\] 1 is not of type 'string'"):
         JSON('{"label": "a", "parts": ["x", 1]}')
 

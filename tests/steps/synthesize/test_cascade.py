@@ -64,7 +64,7 @@ def test_the_band_keeps_escalates_and_drops(tmp_path: Path) -> None:
     assert asked(server, "l") == len(kinds["wrong"]) + len(kinds["nothing"])
 
 
-def test_the_check_is_told_of_what_was_checked(tmp_path: Path) -> None:
+def test_the_check_sees_what_is_checked(tmp_path: Path) -> None:
     data, _ = run(tmp_path, VERIFY + "}")
     kinds, made = numbers(), by_number(data)
     assert {made[n]["check"] for n in kinds["right"]} == {1.0}

@@ -49,7 +49,7 @@ def test_a_recipe_says_from_what_to_what_in_a_line(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_fates_of_a_recipe_add_up_to_its_rows(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
+def test_the_outcomes_of_a_recipe_add_up_to_its_rows(made: tuple[Path, dict[str, Dataset]], name: str) -> None:
     _, done = made
     rows_out = outcomes(done[name])
     assert [each["id"] for each in rows_out] == list(inputs(done, name))

@@ -74,7 +74,7 @@ def test_a_name_that_is_not_there_is_an_error_and_not_an_empty_text() -> None:
         ("rows:", "keep: {only: {bad: nothing}}\nrows:", r"mine\.yaml:11: keep\.only\.bad: no name 'nothing' here"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_before_anything_is_asked_with_its_file_and_line(
+def test_a_mistake_is_reported_before_anything_is_asked_with_its_file_and_line(
     tmp_path: Path, before: str, after: str, message: str
 ) -> None:
     assert before in RECIPE

@@ -172,7 +172,7 @@ def test_keywords_are_whole_words_in_any_case_and_a_tie_is_no_vote() -> None:
     assert keywords.votes(texts).tolist() == [0, 2, NONE, NONE, 0, NONE, 0]
 
 
-def test_labels_that_differ_by_case_alone_are_told_apart() -> None:
+def test_labels_that_differ_by_case_alone_are_distinguished() -> None:
     assert LabelSet(["us", "US"]).votes(["US", "us", "Us", None, " ", "them"]).labels.tolist() == [1, 0, 0, -1, -1, -1]
     assert LabelSet(["us", "US"]).votes(["them", None]).unknown == 1
 

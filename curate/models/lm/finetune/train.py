@@ -198,8 +198,8 @@ def _data(split: Split) -> dict[str, Plain]:
 
 def _restore_cache(model: _Configured, config: Config) -> None:
     """Have the model say of its cache what it said, not what is best while it learns."""
-    # Models of some kinds have the flag and others lack it, so no type names it.
-    model.config.get_text_config().use_cache = getattr(config.get_text_config(), "use_cache", True)  # type: ignore[attr-defined]
+    said = getattr(config.get_text_config(), "use_cache", True)
+    model.config.get_text_config().use_cache = said  # type: ignore[attr-defined]  # some kinds of model have no such flag
 
 
 def _torch() -> str:
